@@ -1,5 +1,6 @@
-"""Contract suites for classes that users write themselves. They need pytest only to be run."""
+"""Contract suites to inherit in your own tests."""
 
 from rllib_amagail.testing.player_function_contract import PlayerFunctionContract
+from rllib_amagail.testing.turn_based_env_contract import TurnBasedEnvContract
 
-__all__ = ["PlayerFunctionContract"]
+__all__ = ["PlayerFunctionContract", "TurnBasedEnvContract"]
