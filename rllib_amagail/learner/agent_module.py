@@ -1,0 +1,76 @@
+"""The policy pi_{theta_i} and its value baseline V_{nu_i} as an RLModule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tree
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
+from ray.rllib.core.columns import Columns
+
+from rllib_amagail.spaces import ObservationLayout
+
+
+class AgentModule(DefaultPPOTorchRLModule):
+    """RLlib's actor-critic on flat observations, with action masks.
+
+    It takes what the environment gives (Box, Discrete, Dict with an ``action_mask``, ...) as well
+    as flat rows ``[B, F]``. Logits of masked actions are the smallest finite number.
+    """
+
+    def __init__(
+        self,
+        *,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        **kwargs: Any,
+    ) -> None:
+        self._layout = ObservationLayout.from_space(observation_space)
+        features = gym.spaces.Box(-np.inf, np.inf, (self._layout.feature_size,), np.float32)
+        super().__init__(observation_space=features, action_space=action_space, **kwargs)
+        # Networks are built for the features; to everybody else the space is the environment's.
+        self.observation_space = observation_space
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        features, mask = self._split(batch[Columns.OBS])
+        outputs = super()._forward(batch | {Columns.OBS: features}, **kwargs)
+        return self._mask_logits(outputs, mask)
+
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        features, mask = self._split(batch[Columns.OBS])
+        outputs = super()._forward_train(batch | {Columns.OBS: features}, **kwargs)
+        return self._mask_logits(outputs, mask)
+
+    def compute_values(
+        self, batch: dict[str, Any], embeddings: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """``[B]`` V_nu(s)."""
+        if embeddings is None:
+            batch = batch | {Columns.OBS: self._split(batch[Columns.OBS])[0]}
+        return super().compute_values(batch, embeddings)
+
+    def _split(self, observations: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Features ``[B, D]`` and mask ``[B, M]`` (None without one)."""
+        size, mask_size = self._layout.feature_size, self._layout.mask_size
+        if not (
+            isinstance(observations, torch.Tensor)
+            and observations.ndim == 2
+            and observations.shape[1] == size + mask_size
+        ):
+            arrays = tree.map_structure(lambda t: t.cpu().numpy(), observations)
+            flat = torch.from_numpy(self._layout.flatten(arrays))
+            observations = flat.to(next(self.parameters()).device)
+        if mask_size == 0:
+            return observations.float(), None
+        return observations[:, :size], observations[:, size:] > 0.5
+
+    @staticmethod
+    def _mask_logits(outputs: dict[str, Any], mask: torch.Tensor | None) -> dict[str, Any]:
+        if mask is not None:
+            logits = outputs[Columns.ACTION_DIST_INPUTS]
+            smallest = torch.finfo(logits.dtype).min
+            outputs[Columns.ACTION_DIST_INPUTS] = torch.where(mask, logits, smallest)
+        return outputs

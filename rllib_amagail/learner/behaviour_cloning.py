@@ -1,0 +1,75 @@
+"""Behaviour cloning: the start of the policies, and the anchor that keeps them from harm.
+
+Maximum likelihood of the expert's actions. With phi filtered out of the rows it is the fair
+baseline, with phi left in as an action the paper's.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.rl_module import RLModule
+
+from rllib_amagail.learner.expert_rows import ExpertRows
+
+
+def clone_behaviour(
+    module: RLModule,
+    rows: ExpertRows,
+    *,
+    steps: int,
+    lr: float,
+    batch_size: int,
+    rng: np.random.Generator,
+) -> float:
+    """Fit a policy to expert rows with Adam; the last iterate stays, without early stopping.
+
+    Held-out likelihood is a bad stopping rule with few episodes: it rises while the return still
+    improves.
+
+    Args:
+        module: the policy, not wrapped for several learners: every learner takes the same steps
+            on all rows with an equal ``rng``.
+        rows: the demonstrations.
+        steps: Adam steps.
+        lr: their step size.
+        batch_size: rows a step.
+        rng: draws the rows.
+
+    Returns:
+        Mean negative log likelihood of the last step's rows, in nats.
+    """
+    optimizer = torch.optim.Adam(module.parameters(), lr=lr)
+    distribution = module.get_train_action_dist_cls()
+    device = next(module.parameters()).device
+    observations = torch.from_numpy(rows.observations).to(device)
+    actions = torch.from_numpy(rows.actions).to(device)
+    loss = torch.tensor(float("nan"))
+    for _ in range(steps):
+        drawn = torch.from_numpy(rng.integers(len(rows), size=batch_size))
+        outputs = module.forward_train({Columns.OBS: observations[drawn]})
+        policy = distribution.from_logits(outputs[Columns.ACTION_DIST_INPUTS])
+        loss = -policy.logp(actions[drawn]).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach())
+
+
+def frozen_copy(module: RLModule) -> RLModule:
+    """A copy of a policy that no optimizer moves: the anchor pi_BC."""
+    anchor = copy.deepcopy(module)
+    for parameter in anchor.parameters():
+        parameter.requires_grad_(False)
+    return anchor
+
+
+def policy_parameters(module: RLModule, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """``[T, K]`` parameters of a policy's action distributions, without gradients."""
+    with torch.no_grad():
+        outputs = module.forward_inference({Columns.OBS: batch[Columns.OBS]})
+    return outputs[Columns.ACTION_DIST_INPUTS]

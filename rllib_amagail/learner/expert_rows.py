@@ -1,0 +1,131 @@
+"""The demonstrations Z beside a learner: expert rows of one policy module (Algorithm 1, line 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import gymnasium as gym
+import numpy as np
+
+from rllib_amagail.demonstrations import AgentRecord, Demonstrations, DemonstrationsError
+from rllib_amagail.learner.discriminator import RowEncoder
+
+Phi = Literal["filtered", "chosen", "executed"]
+PHI_MODES: tuple[str, ...] = get_args(Phi)
+
+
+@dataclass(frozen=True)
+class ExpertRows:
+    """K expert rows that one module learns from, of all agents mapped to it."""
+
+    observations: np.ndarray  # [K, F] float32, features then action mask
+    actions: np.ndarray  # [K, ...] in the module's action space
+    inputs: np.ndarray  # [K, D + A] discriminator inputs
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @classmethod
+    def collect(
+        cls,
+        demonstrations: Demonstrations,
+        agents: Sequence[str],
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        phi: Phi,
+    ) -> ExpertRows:
+        """The rows of ``agents`` for a module with these spaces.
+
+        With ``phi="filtered"`` rows (s, phi) are dropped (line 5). Otherwise phi is an ordinary
+        action, the last one of a space that has one action more than the demonstrations'.
+
+        Raises:
+            DemonstrationsError: phi is to be an action, but the demonstrations hold turns only, or
+                the module's space has no action for it.
+        """
+        parts = []
+        for agent in agents:
+            record = demonstrations.records[agent]
+            if phi == "filtered":
+                parts.append(_rows(record.turns()))
+            else:
+                parts.append(_rows_with_phi(agent, record, demonstrations, action_space))
+        observations = np.concatenate([part[0] for part in parts])
+        actions = np.concatenate([part[1] for part in parts])
+        encoder = RowEncoder(observation_space, action_space)
+        return cls(observations, actions, encoder.encode(observations, actions))
+
+
+def load_expert_rows(
+    config: Any, modules: Mapping[str, Any], rank: int, num_learners: int
+) -> tuple[dict[str, ExpertRows], dict[str, ExpertRows]]:
+    """Read the configured demonstrations and sort their rows by policy module.
+
+    Args:
+        config: an `AMAGAILConfig`.
+        modules: the learner's modules, for their spaces.
+        rank: index of this learner.
+        num_learners: how many share the demonstrations.
+
+    Returns:
+        All rows per module, for cloning and for standardisation, and this learner's own share of
+        the episodes (all of them where there are fewer episodes than learners).
+    """
+    demonstrations: Demonstrations = config.load_demonstrations()
+    agents_of: dict[str, list[str]] = {module_id: [] for module_id in sorted(config.policies)}
+    for agent in demonstrations.agents:
+        agents_of[config.policy_mapping_fn(agent, None)].append(agent)
+
+    def collect(source: Demonstrations) -> dict[str, ExpertRows]:
+        return {
+            module_id: ExpertRows.collect(
+                source,
+                agents,
+                modules[module_id].observation_space,
+                modules[module_id].action_space,
+                config.phi,
+            )
+            for module_id, agents in agents_of.items()
+            if agents
+        }
+
+    everything = collect(demonstrations)
+    if num_learners == 1 or demonstrations.num_episodes < num_learners:
+        return everything, everything
+    share = np.arange(rank, demonstrations.num_episodes, num_learners)
+    return everything, collect(demonstrations.select(share))
+
+
+def _rows(record: AgentRecord) -> tuple[np.ndarray, np.ndarray]:
+    mask = record.action_mask
+    observations = record.observation
+    if mask is not None:
+        observations = np.concatenate([observations, mask.astype(np.float32)], axis=1)
+    return observations, record.action
+
+
+def _rows_with_phi(
+    agent: str, record: AgentRecord, demonstrations: Demonstrations, action_space: gym.Space
+) -> tuple[np.ndarray, np.ndarray]:
+    observations, actions = _rows(record)
+    recorded = demonstrations.action_spaces[agent]
+    if action_space == recorded:  # the environment says that this agent never abstains
+        if not record.participates.all():
+            raise DemonstrationsError(
+                f"agent {agent!r} has {int((~record.participates).sum())} rows (s, phi), but its "
+                f"action space {action_space} has no phi; expected an environment with "
+                "phi_is_action=True, or demonstrations of the same player function"
+            )
+        return observations, actions
+    if record.participates.all():
+        raise DemonstrationsError(
+            f"agent {agent!r} has no rows (s, phi) in the demonstrations, but phi is to be an "
+            "ordinary action; expected a dense recording. Record every round, or set "
+            "phi='filtered'"
+        )
+    if record.action_mask is not None:  # phi is always allowed
+        allowed = np.ones((len(observations), 1), np.float32)
+        observations = np.concatenate([observations, allowed], axis=1)
+    return observations, np.where(record.participates, actions, action_space.n - 1)

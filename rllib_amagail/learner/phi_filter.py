@@ -1,0 +1,51 @@
+"""The phi filter: lines 5 and 10 of Algorithm 1 as a learner connector.
+
+Sources differ in what they record. Sparse ones (`TurnBasedEnv` as it comes) hold turns only; dense
+ones show every agent in every round and carry rows (s, phi). After the filter both are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ray.rllib.connectors.connector_v2 import ConnectorV2
+from ray.rllib.core.rl_module.rl_module import RLModule
+from ray.rllib.utils.typing import EpisodeType
+
+from rllib_amagail.learner.turns import TurnBatch
+
+
+def filter_phi(turns: TurnBatch) -> TurnBatch:
+    """Drop the rows (s, phi) of a batch.
+
+    A reward received while absent goes to the agent's preceding turn, undiscounted, as RLlib
+    credits it between sparse observations; before the first turn there is nobody to credit.
+    """
+    keep = turns.participates
+    if keep.all():
+        return turns
+    segment = np.repeat(np.arange(len(turns.segment_starts) - 1), np.diff(turns.segment_starts))
+    latest_turn = np.maximum.accumulate(np.where(keep, np.arange(len(keep)), -1))
+    credited = (latest_turn >= 0) & (segment[latest_turn] == segment)
+    rewards = np.zeros_like(turns.rewards)
+    np.add.at(rewards, latest_turn[credited], turns.rewards[credited])
+    return turns.keep_rows(keep, rewards)
+
+
+class FilterPhi(ConnectorV2):
+    """Applies `filter_phi` to every module's turns."""
+
+    def __call__(
+        self,
+        *,
+        rl_module: RLModule,
+        batch: dict[str, Any],
+        episodes: Sequence[EpisodeType],
+        explore: bool | None = None,
+        shared_data: dict | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        filtered = {module_id: filter_phi(turns) for module_id, turns in batch.items()}
+        return {module_id: turns for module_id, turns in filtered.items() if len(turns) > 0}
