@@ -1,0 +1,34 @@
+"""Asynchronous multi-agent generative adversarial imitation learning on Ray RLlib."""
+
+from rllib_amagail.algorithm.amagail import AMAGAIL
+from rllib_amagail.algorithm.config import AMAGAILConfig
+from rllib_amagail.demonstrations import Demonstrations, DemonstrationsError
+from rllib_amagail.player_functions import (
+    DeterministicPattern,
+    HistoryPlayerFunction,
+    IndependentStochastic,
+    MarkovParticipation,
+    PlayerFunction,
+    StatePlayerFunction,
+    Synchronous,
+)
+from rllib_amagail.registration import register
+from rllib_amagail.turn_based_env import TurnBasedEnv
+
+__all__ = [
+    "AMAGAIL",
+    "AMAGAILConfig",
+    "Demonstrations",
+    "DemonstrationsError",
+    "DeterministicPattern",
+    "HistoryPlayerFunction",
+    "IndependentStochastic",
+    "MarkovParticipation",
+    "PlayerFunction",
+    "StatePlayerFunction",
+    "Synchronous",
+    "TurnBasedEnv",
+    "register",
+]
+
+register()

@@ -1,0 +1,109 @@
+"""`AMAGAIL`: Algorithm 1 of the paper as an RLlib algorithm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.rllib.algorithms.ppo import PPO
+from ray.rllib.core import ALL_MODULES
+from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    LEARNER_RESULTS,
+    LEARNER_UPDATE_TIMER,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_MODULE_STEPS_TRAINED_LIFETIME,
+    SYNCH_WORKER_WEIGHTS_TIMER,
+    TIMERS,
+)
+
+from rllib_amagail.algorithm.config import AMAGAILConfig
+from rllib_amagail.algorithm.scores import normalised, score
+from rllib_amagail.learner.sharding import EpisodeShards
+
+BC_LOSS = "bc_loss"
+
+
+class AMAGAIL(PPO):
+    """Asynchronous multi-agent generative adversarial imitation learning."""
+
+    config: AMAGAILConfig
+
+    @classmethod
+    def get_default_config(cls) -> AMAGAILConfig:
+        """Settings that learn the paper's games."""
+        return AMAGAILConfig()
+
+    def training_step(self) -> None:
+        """One epoch u of Algorithm 1 (line 1); lines 3 to 13 are `AMAGAILTorchLearner.update`."""
+        if self.iteration == 0:
+            self.clone_behaviour()
+        episodes = self._sample_episodes()  # line 2
+        if episodes:
+            self._update_learners(episodes)  # lines 3 to 13
+            self._send_policies()
+            self._log_scores()
+
+    def clone_behaviour(self) -> dict[str, float]:
+        """Start the policies from the demonstrations; `training_step` does so before anything else.
+
+        Call it by hand for behaviour cloning alone.
+
+        Returns:
+            Mean negative log likelihood per module; empty when ``bc_steps`` is 0 or when the true
+            reward is the teacher.
+        """
+        if not (self.config.uses_demonstrations and self.config.bc_steps):
+            return {}
+        losses = self.learner_group.foreach_learner(lambda learner: learner.clone_behaviour())
+        first: dict[str, float] = next(iter(losses)).get()
+        for module_id, loss in first.items():
+            self.metrics.log_value((BC_LOSS, module_id), loss, window=1)
+        self._send_policies()
+        return first
+
+    def _sample_episodes(self) -> list[Any]:
+        with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+            episodes, results = synchronous_parallel_sample(
+                worker_set=self.env_runner_group,
+                max_env_steps=self.config.total_train_batch_size,
+                sample_timeout_s=self.config.sample_timeout_s,
+                _uses_new_env_runners=True,
+                _return_metrics=True,
+            )
+            self.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
+        return episodes
+
+    def _update_learners(self, episodes: list[Any]) -> None:
+        trained = (LEARNER_RESULTS, ALL_MODULES, NUM_MODULE_STEPS_TRAINED_LIFETIME)
+        sampled = (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
+        with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+            results = self.learner_group.update(
+                training_data=EpisodeShards(episodes=episodes),
+                timesteps={
+                    NUM_ENV_STEPS_SAMPLED_LIFETIME: self.metrics.peek(sampled, default=0),
+                    NUM_MODULE_STEPS_TRAINED_LIFETIME: self.metrics.peek(trained, default=0),
+                },
+            )
+            self.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+    def _send_policies(self) -> None:
+        """Weights of the agents' modules to the env runners; discriminators stay at home."""
+        with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+            self.env_runner_group.sync_weights(
+                from_worker_or_learner_group=self.learner_group,
+                policies=sorted(self.config.policies),
+                inference_only=True,
+            )
+
+    def _log_scores(self) -> None:
+        """The true reward's score of the episodes that ended lately."""
+        returns = self.metrics.peek((ENV_RUNNER_RESULTS, "agent_episode_returns_mean"), default={})
+        if not returns:
+            return
+        found = score(returns, str(self.config.env))
+        self.metrics.log_value("score", found, window=1)
+        relative = normalised(found, str(self.config.env))
+        if relative is not None:
+            self.metrics.log_value("normalised_score", relative, window=1)

@@ -1,0 +1,82 @@
+"""RLlib's multi-agent env runner with random streams of its own, so that a restore continues them.
+
+Stock `MultiAgentEnvRunner` samples actions from torch's global generator, keeps no environment
+state in checkpoints, and in ``complete_episodes`` mode seeds its environments with the same seed
+before every `sample()`, which replays the same initial states for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
+
+RANDOM_STREAMS = "random_streams"
+
+
+class TurnEnvRunner(MultiAgentEnvRunner):
+    """Samples episodes of `TurnBasedEnv` and other multi-agent environments.
+
+    Its state holds the action sampler's stream and, where environments offer ``get_state`` and
+    ``set_state``, theirs. An episode that was under way when the state was taken starts anew.
+    """
+
+    _seed: int | None
+
+    def __init__(self, config: AlgorithmConfig, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        generator = torch.Generator()
+        if self._seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(self._seed)
+        self._action_stream = generator.get_state()
+
+    def sample(self, **kwargs: Any) -> list[MultiAgentEpisode]:
+        """As RLlib's, with actions drawn from this runner's own stream."""
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._action_stream)
+            episodes = super().sample(**kwargs)
+            self._action_stream = torch.get_rng_state()
+        if self.config.seed is not None:
+            self._seed = None  # seeded once; from here on the environments' streams continue
+        return episodes
+
+    def get_state(
+        self,
+        components: str | Collection[str] | None = None,
+        *,
+        not_components: str | Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """RLlib's state and the random streams."""
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component(RANDOM_STREAMS, components, not_components):
+            state[RANDOM_STREAMS] = {
+                "actions": self._action_stream.numpy(),
+                "environments": [
+                    env.unwrapped.get_state() if hasattr(env.unwrapped, "get_state") else None
+                    for env in (self.env.envs if self.env is not None else [])
+                ],
+                "seeded": self._seed is None,
+            }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue the streams of a state of `get_state`."""
+        super().set_state(state)
+        streams = state.get(RANDOM_STREAMS)
+        if streams is None:
+            return
+        self._action_stream = torch.tensor(streams["actions"], dtype=torch.uint8)
+        if self.env is None or not streams["seeded"]:
+            return
+        self._seed = None
+        self._needs_initial_reset = True
+        for env, environment_state in zip(self.env.envs, streams["environments"], strict=False):
+            if environment_state is not None:
+                env.unwrapped.set_state(environment_state)
