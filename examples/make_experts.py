@@ -33,13 +33,13 @@ from rllib_amagail.recording import record
 # Settings per game: rounds of training, and the game whose expert is the start, if any. The
 # deterministic pattern leaves agent #3 too few turns to discover its landmark from scratch.
 EXPERTS: dict[str, dict[str, Any]] = {
-    "stochastic_cooperative_navigation": {"rounds": 4_000_000},
+    "stochastic_cooperative_navigation": {"rounds": 2_500_000},
     "deterministic_cooperative_navigation": {
         "rounds": 2_000_000,
         "start": "stochastic_cooperative_navigation",
     },
-    "deterministic_cooperative_reaching": {"rounds": 3_000_000},
-    "stochastic_predator_prey": {"rounds": 6_000_000},
+    "deterministic_cooperative_reaching": {"rounds": 1_500_000},
+    "stochastic_predator_prey": {"rounds": 10_000_000},
 }
 SEED = 2019
 MEASURED_EPISODES = 1000

@@ -3,6 +3,7 @@
 from rllib_amagail.algorithm.amagail import AMAGAIL
 from rllib_amagail.algorithm.config import AMAGAILConfig
 from rllib_amagail.demonstrations import Demonstrations, DemonstrationsError
+from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.player_functions import (
     DeterministicPattern,
     HistoryPlayerFunction,
@@ -13,7 +14,6 @@ from rllib_amagail.player_functions import (
     Synchronous,
 )
 from rllib_amagail.registration import register
-from rllib_amagail.turn_based_env import TurnBasedEnv
 
 __all__ = [
     "AMAGAIL",

@@ -21,11 +21,11 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.typing import EpisodeType
 
 from rllib_amagail.demonstrations import AgentRecord, Demonstrations, DemonstrationsError
-from rllib_amagail.env_runner import TurnEnvRunner
+from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.learner.turns import agent_episodes, observation_rounds, participation
 from rllib_amagail.player_functions import PlayerFunction
+from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
 from rllib_amagail.spaces import ActionLayout, ObservationLayout
-from rllib_amagail.turn_based_env import TurnBasedEnv
 
 
 def record(

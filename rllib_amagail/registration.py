@@ -7,7 +7,7 @@ from functools import partial
 from ray import tune
 
 from rllib_amagail.algorithm.amagail import AMAGAIL
-from rllib_amagail.game_envs import GameEnv
+from rllib_amagail.envs.game_envs import GameEnv
 from rllib_amagail.games import GAME_NAMES
 
 ALGORITHM_NAMES = {"AMAGAIL": AMAGAIL}

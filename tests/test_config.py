@@ -38,7 +38,7 @@ def test_fields_out_of_range_are_refused(setting: dict[str, Any], message: str) 
 
 
 def test_unknown_keys_are_errors_with_a_hint() -> None:
-    with pytest.raises(ValueError, match="'reward_from'.*'reward_form'"):
+    with pytest.raises(ValueError, match=r"'reward_from'.*'reward_form'"):
         AMAGAILConfig().update_from_dict({"reward_from": "airl"})
     with pytest.raises(TypeError, match="reward_from"):
         AMAGAILConfig().imitation(reward_from="airl")
@@ -56,7 +56,7 @@ def test_known_keys_of_both_kinds_are_taken() -> None:
 def test_every_imitation_argument_sets_its_field() -> None:
     import inspect
 
-    arguments = [name for name in inspect.signature(AMAGAILConfig.imitation).parameters][1:]
+    arguments = list(inspect.signature(AMAGAILConfig.imitation).parameters)[1:]
     values = {name: object() for name in arguments}
     config = AMAGAILConfig().imitation(**values)
     assert {name: getattr(config, name) for name in arguments} == values

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
-from rllib_amagail.null_actions import observation_space_with_phi
+from rllib_amagail.envs.null_actions import observation_space_with_phi
+from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.player_functions import DeterministicPattern
-from rllib_amagail.turn_based_env import TurnBasedEnv
 from tests.turn_based_toys import ParallelToy, pattern
 
 ALL = pattern("abc")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from rllib_amagail import turn_based_env
+from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.player_functions import (
     IndependentStochastic,
     MarkovParticipation,
@@ -18,7 +19,6 @@ from rllib_amagail.player_functions import (
     Synchronous,
     paper_pattern,
 )
-from rllib_amagail.turn_based_env import TurnBasedEnv
 from tests.turn_based_toys import (
     AGENTS,
     TERMINATED,

@@ -11,6 +11,7 @@ from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.tune.registry import register_env
 
+from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.player_functions import (
     DeterministicPattern,
     IndependentStochastic,
@@ -19,7 +20,6 @@ from rllib_amagail.player_functions import (
     paper_pattern,
 )
 from rllib_amagail.testing.turn_based_env_contract import TurnBasedEnvContract, recorded_by_rllib
-from rllib_amagail.turn_based_env import TurnBasedEnv
 from tests.turn_based_toys import (
     AGENTS,
     TERMINATED,

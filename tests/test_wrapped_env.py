@@ -5,7 +5,7 @@ from gymnasium.spaces import Discrete
 from pettingzoo import AECEnv
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
-from rllib_amagail.wrapped_env import WrappedEnv
+from rllib_amagail.envs.wrapped_env import WrappedEnv
 from tests.turn_based_toys import TERMINATED, TRUNCATED, ParallelToy, RandomWalk
 
 

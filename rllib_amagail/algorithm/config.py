@@ -17,14 +17,15 @@ from ray.rllib.utils.typing import AgentID
 
 from rllib_amagail.adversarial import REWARD_FORMS, RewardForm
 from rllib_amagail.algorithm.env_check import inspect_environment
+from rllib_amagail.algorithm.runner_choice import choose_env_runner
 from rllib_amagail.demonstrations import Demonstrations, bundled_path
-from rllib_amagail.env_runner import TurnEnvRunner
 from rllib_amagail.learner.agent_module import AgentModule
 from rllib_amagail.learner.discriminator import Discriminator, discriminator_id
 from rllib_amagail.learner.expert_rows import PHI_MODES, Phi
 from rllib_amagail.learner.learner import AMAGAILTorchLearner
 from rllib_amagail.learner.phi_filter import FilterPhi
 from rllib_amagail.learner.turns import EpisodesToTurns
+from rllib_amagail.runners.turn_env_runner import SortModules
 
 REWARD_SOURCES = ("discriminator", "environment", "zero")
 
@@ -48,6 +49,7 @@ class AMAGAILConfig(PPOConfig):
     """
 
     env_config: dict[str, Any]
+    env_runner_cls: type | None
 
     def __init__(self, algo_class: type | None = None) -> None:
         if algo_class is None:
@@ -57,7 +59,7 @@ class AMAGAILConfig(PPOConfig):
         super().__init__(algo_class=algo_class)
         # RLlib's own fields
         self.framework_str = "torch"
-        self.env_runner_cls = TurnEnvRunner
+        self.env_runner_cls = None  # chosen when the environment is known
         # RLlib's check plays random actions, which games with action masks rightly refuse.
         self.disable_env_checking = True
         self.num_env_runners = 0
@@ -159,8 +161,10 @@ class AMAGAILConfig(PPOConfig):
         Raises:
             ValueError: a key that no section knows; names the nearest known ones.
         """
-        known = set(vars(self)) | {"multiagent", "__trial_info__", "model_config", "policies"}
+        known = set(vars(self)) | {"multiagent", "model_config", "train_batch_size_per_learner"}
         for key in config_dict:
+            if key.startswith("__"):  # Tune's own
+                continue
             if self._translate_special_keys(key, warn_deprecated=False) in known:
                 continue
             close = difflib.get_close_matches(key, known, n=3)
@@ -170,7 +174,7 @@ class AMAGAILConfig(PPOConfig):
                 + " AMAGAIL's own keys are the arguments of AMAGAILConfig.imitation(), the others "
                 "those of RLlib's PPOConfig."
             )
-        config_dict = dict(config_dict)
+        config_dict = {k: v for k, v in config_dict.items() if not k.startswith("__")}
         if "model_config" in config_dict:  # RLlib keeps it under a private name
             self.rl_module(model_config=self._model_config | config_dict.pop("model_config"))
         return super().update_from_dict(config_dict)
@@ -221,7 +225,11 @@ class AMAGAILConfig(PPOConfig):
                 self.env_config = {**self.env_config, "phi_is_action": True}
             game = inspect_environment(self)
             if set(self.policies) == {DEFAULT_MODULE_ID}:
-                self.multi_agent(policies=set(game.agents), policy_mapping_fn=own_policy)
+                self.multi_agent(policies=list(game.agents), policy_mapping_fn=own_policy)
+            # In one order in every process: seeded weights depend on it.
+            self.multi_agent(policies={mid: self.policies[mid] for mid in sorted(self.policies)})
+            if self.env_runner_cls is None:
+                self.env_runner_cls = choose_env_runner(self, game.is_batched)
             if self.uses_demonstrations:
                 game.check_demonstrations(self.load_demonstrations())
         super().validate()
@@ -282,6 +290,12 @@ class AMAGAILConfig(PPOConfig):
         }
         spec.add_modules(discriminators)
         return spec
+
+    def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> ConnectorV2:
+        """RLlib's pipeline, with the modules in one order in every process."""
+        pipeline = super().build_env_to_module_connector(*args, **kwargs)
+        pipeline.append(SortModules())
+        return pipeline
 
     def build_learner_connector(self, *args: Any, **kwargs: Any) -> ConnectorV2:
         """Custom connectors first, then episodes to turns, then the phi filter."""

@@ -24,6 +24,7 @@ class GameDescription:
     agents: tuple[str, ...]
     observation_spaces: Mapping[str, gym.Space]
     action_spaces: Mapping[str, gym.Space]
+    is_batched: bool  # can be played as arrays of worlds
 
     def check_demonstrations(self, demonstrations: Demonstrations) -> None:
         """Raise `DemonstrationsError` unless policies of this game can learn from them."""
@@ -69,6 +70,7 @@ def inspect_environment(config: AMAGAILConfig) -> GameDescription:
             agents,
             dict(getattr(env, "base_observation_spaces", env.observation_spaces)),
             dict(getattr(env, "base_action_spaces", env.action_spaces)),
+            hasattr(env, "batched"),
         )
     finally:
         env.close()

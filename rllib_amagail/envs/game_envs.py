@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.games import ParticleGame, make_game
 from rllib_amagail.games.pettingzoo import ParallelGame
-from rllib_amagail.turn_based_env import TurnBasedEnv
 
 
 class GameEnv(TurnBasedEnv):

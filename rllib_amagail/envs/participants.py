@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from rllib_amagail.envs.wrapped_env import WorldView, WrappedEnv
 from rllib_amagail.spaces import ObservationLayout
 from rllib_amagail.turn_sampler import PlayerFunction, TurnSampler
-from rllib_amagail.wrapped_env import WorldView, WrappedEnv
 
 
 class Participants:

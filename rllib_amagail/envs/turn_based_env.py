@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
-from rllib_amagail.null_actions import (
+from rllib_amagail.envs.null_actions import (
     NullActionRule,
     NullActions,
     action_space_with_phi,
     observation_space_with_phi,
     observation_with_phi,
 )
-from rllib_amagail.participants import Participants
+from rllib_amagail.envs.participants import Participants
+from rllib_amagail.envs.wrapped_env import WorldView, WrappedEnv
 from rllib_amagail.turn_sampler import PlayerFunction
-from rllib_amagail.wrapped_env import WorldView, WrappedEnv
 
 if TYPE_CHECKING:
     from pettingzoo import ParallelEnv

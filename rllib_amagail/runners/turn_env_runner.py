@@ -12,8 +12,11 @@ from typing import Any
 
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.connectors.connector_v2 import ConnectorV2
+from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
+from ray.rllib.utils.typing import EpisodeType
 
 RANDOM_STREAMS = "random_streams"
 
@@ -80,3 +83,23 @@ class TurnEnvRunner(MultiAgentEnvRunner):
         for env, environment_state in zip(self.env.envs, streams["environments"], strict=False):
             if environment_state is not None:
                 env.unwrapped.set_state(environment_state)
+
+
+class SortModules(ConnectorV2):
+    """Puts the modules of a forward pass into sorted order.
+
+    RLlib's own order is that of a set of agents and differs between processes; sampled actions
+    would differ with it.
+    """
+
+    def __call__(
+        self,
+        *,
+        rl_module: RLModule,
+        batch: dict[str, Any],
+        episodes: list[EpisodeType],
+        explore: bool | None = None,
+        shared_data: dict | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        return {module_id: batch[module_id] for module_id in sorted(batch)}

@@ -9,8 +9,8 @@ import numpy as np
 from gymnasium.spaces import MultiDiscrete, Space
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
+from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.spaces import MASK_KEY
-from rllib_amagail.turn_based_env import TurnBasedEnv
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Environments in which only some agents act in a round."""

@@ -1,0 +1,1 @@
+"""Env runners: worlds as arrays where possible, RLlib's own runner elsewhere."""

@@ -1,0 +1,317 @@
+"""From arrays of rounds to RLlib's episodes: one `SingleAgentEpisode` an agent and episode."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Space
+from ray.rllib.core.columns import Columns
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+
+from rllib_amagail.runners.batched_worlds import PlayedRound
+
+# What an observation belongs to: a turn, or the end of a chunk or an episode.
+_TURN, _CUT, _TERMINATED, _TRUNCATED = range(4)
+
+
+@dataclass(frozen=True)
+class RecordedAgent:
+    """What an agent's episodes say about it."""
+
+    agent: str
+    module_id: str
+    observation_space: Space
+    action_space: Space
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """n observations of one agent."""
+
+    worlds: np.ndarray  # [n] int64
+    episodes: np.ndarray  # [n] int64 serial numbers, each of one world only
+    times: np.ndarray  # [n] int64 index of the reward of the round that comes next
+    rounds: np.ndarray  # [n] int64 t
+    kinds: np.ndarray  # [n] int8
+    participates: np.ndarray  # [n] bool
+    observations: np.ndarray  # [n, ...]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[_Rows]) -> _Rows:
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def take(self, indices: np.ndarray) -> _Rows:
+        return _Rows(*(getattr(self, field.name)[indices] for field in fields(self)))
+
+
+_Columns = Mapping[str, np.ndarray]  # what the policy gave: name to [n, ...]
+
+
+class TurnRecorder:
+    """Collects the turns and rewards of N agents in B worlds and cuts them into episodes.
+
+    Rewards are credited to the agent's latest turn; those before its first one to nobody. An agent
+    without a turn in an episode gets no `SingleAgentEpisode`.
+
+    A recording may be cut in the middle of an episode. A turn is *open* until its agent acts again
+    or the episode ends. The open turns of a recording belong to the next one, whole, so that
+    nothing is lost or counted twice. The chunk before ends with the open turn's observation.
+
+    ``custom_data`` of the episodes has ``rounds``, int64 `[L + 1]`, the round of every observation;
+    ``participates``, bool `[L]`; and ``world``, the index of the world.
+    """
+
+    def __init__(self, agents: Sequence[RecordedAgent], batch_size: int) -> None:
+        self._agents = tuple(agents)
+        self._batch_size = batch_size
+        self._name = uuid.uuid4().hex  # episode ids must differ between recorders
+        self._num_episodes = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was recorded: new episodes begin in all worlds."""
+        shape = (self._batch_size, len(self._agents))
+        self._episodes = np.zeros(self._batch_size, dtype=np.int64)
+        self._begin_episodes(np.arange(self._batch_size))
+        self._rows: list[list[_Rows]] = [[] for _ in self._agents]
+        self._columns: list[list[_Columns]] = [[] for _ in self._agents]
+        self._begin_recording(np.zeros(shape), np.zeros(shape, dtype=np.int64))
+
+    def add_turns(
+        self,
+        index: int,
+        worlds: np.ndarray,
+        rounds: np.ndarray,
+        participates: np.ndarray,
+        observations: np.ndarray,
+        columns: Mapping[str, np.ndarray],
+    ) -> None:
+        """Record that an agent acts in the round about to be played.
+
+        Args:
+            index: of the agent.
+            worlds: `[n]` where it acts.
+            rounds: `[n]` t in these worlds.
+            participates: `[n]` bool, whether its action counts.
+            observations: `[n, ...]`.
+            columns: ``actions`` `[n, ...]` and outputs of the policy by name, each `[n, ...]`.
+        """
+        self._add_rows(index, worlds, rounds, _TURN, participates, observations)
+        self._columns[index].append(columns)
+
+    def add_round(self, played: PlayedRound) -> None:
+        """Record the rewards of a round and the episodes that ended in it."""
+        self._rewards.append(played.rewards)
+        if len(played.ended) == 0:
+            return
+        kinds = np.where(played.terminated, _TERMINATED, _TRUNCATED)
+        for index, agent in enumerate(self._agents):
+            observations = played.observations[agent.agent]
+            self._add_rows(index, played.ended, played.rounds, kinds, False, observations)
+        self._begin_episodes(played.ended)
+
+    def cut(
+        self, acting: np.ndarray, rounds: np.ndarray, observations: Mapping[str, np.ndarray]
+    ) -> list[SingleAgentEpisode]:
+        """End the recording and begin the next one with the open turns.
+
+        Args:
+            acting: `[B, N]` bool, who acts in the round about to be played: their turns before it
+                are not open.
+            rounds: `[B]` this round.
+            observations: agent to `[B, ...]`, in this round.
+
+        Returns:
+            Episodes that ended, and chunks of those under way, agent by agent, world by world.
+        """
+        for index, agent in enumerate(self._agents):
+            worlds = np.flatnonzero(acting[:, index])
+            seen = observations[agent.agent][worlds]
+            self._add_rows(index, worlds, rounds[worlds], _CUT, False, seen)
+        return self._end_recording()
+
+    def ended(self) -> list[SingleAgentEpisode]:
+        """The recorded episodes that ended. Those under way are lost: `reset` comes next."""
+        return [episode for episode in self._end_recording() if episode.is_done]
+
+    def _end_recording(self) -> list[SingleAgentEpisode]:
+        rewards = np.stack(self._rewards)  # [T, B, N]
+        open_rewards = np.zeros(rewards.shape[1:])
+        under_way = self._episodes == self._first_episodes
+        returned_turns = np.where(under_way[:, None], self._returned_turns, 0)
+        episodes: list[SingleAgentEpisode] = []
+        for index in range(len(self._agents)):
+            segments = self._cut_agent(index, rewards[:, :, index], open_rewards[:, index])
+            if segments is not None:
+                episodes += self._build(index, segments, returned_turns[:, index])
+        self._begin_recording(open_rewards, returned_turns)
+        return episodes
+
+    def get_state(self) -> dict[str, Any]:
+        """The episodes under way and their open turns; `cut` comes before it."""
+        return {
+            "name": self._name,
+            "num_episodes": self._num_episodes,
+            "episodes": self._episodes.copy(),
+            "returned_turns": self._returned_turns.copy(),
+            "rewards": self._rewards[0].copy(),
+            "rows": [[dict(vars(part)) for part in parts] for parts in self._rows],
+            "columns": [[dict(part) for part in parts] for parts in self._columns],
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `get_state` was called, with as many agents and worlds."""
+        self._name, self._num_episodes = state["name"], state["num_episodes"]
+        self._episodes = state["episodes"].copy()
+        self._rows = [[_Rows(**part) for part in parts] for parts in state["rows"]]
+        self._columns = [[dict(part) for part in parts] for parts in state["columns"]]
+        self._begin_recording(state["rewards"].copy(), state["returned_turns"].copy())
+
+    def _begin_recording(self, open_rewards: np.ndarray, returned_turns: np.ndarray) -> None:
+        self._rewards = [open_rewards]  # [B, N] each; the first is what open turns have earned
+        self._returned_turns = returned_turns  # [B, N] of the episodes under way, in past chunks
+        self._first_episodes = self._episodes.copy()
+
+    def _begin_episodes(self, worlds: np.ndarray) -> None:
+        self._episodes[worlds] = self._num_episodes + np.arange(len(worlds))
+        self._num_episodes += len(worlds)
+
+    def _add_rows(
+        self,
+        index: int,
+        worlds: np.ndarray,
+        rounds: np.ndarray,
+        kinds: np.ndarray | int,
+        participates: np.ndarray | bool,
+        observations: np.ndarray,
+    ) -> None:
+        count = len(worlds)
+        rows = _Rows(
+            worlds,
+            self._episodes[worlds],
+            np.full(count, len(self._rewards)),
+            rounds,
+            np.full(count, kinds, dtype=np.int8),
+            np.full(count, participates),
+            observations,
+        )
+        self._rows[index].append(rows)
+
+    def _cut_agent(
+        self, index: int, rewards: np.ndarray, open_rewards: np.ndarray
+    ) -> _Segments | None:
+        """An agent's recording in order; its open turns, and what they earned, are kept.
+
+        Args:
+            index: of the agent.
+            rewards: `[T, B]` of the recording, the rewards of open turns first.
+            open_rewards: `[B]`, written to.
+        """
+        columns, rows = self._columns[index], self._rows[index]
+        self._rows[index], self._columns[index] = [], []
+        if not columns:  # no turn, so there are only ends of episodes in which it never acted
+            return None
+        segments = _Segments.of(_Rows.concatenate(rows), columns, rewards)
+        lasts = segments.bounds[1:] - 1
+        still_open = lasts[segments.rows.kinds[lasts] == _TURN]
+        kept = segments.rows.take(still_open)
+        if len(still_open):
+            self._rows[index] = [_Rows(**{**vars(kept), "times": np.zeros_like(kept.times)})]
+            self._columns[index] = [{k: v[still_open] for k, v in segments.columns.items()}]
+            open_rewards[kept.worlds] = segments.rewards[still_open]
+        return segments
+
+    def _build(
+        self, index: int, segments: _Segments, returned_turns: np.ndarray
+    ) -> list[SingleAgentEpisode]:
+        """RLlib's episodes of an agent. `returned_turns`, `[B]`, is brought up to date."""
+        agent, rows = self._agents[index], segments.rows
+        rewards = segments.rewards.astype(np.float32)
+        lasts = segments.bounds[1:] - 1
+        spans = zip(segments.bounds[:-1].tolist(), lasts.tolist(), strict=True)
+        worlds, kinds = rows.worlds[lasts].tolist(), rows.kinds[lasts].tolist()
+        serials = rows.episodes[lasts].tolist()
+        built = []
+        for (first, last), world, kind, serial in zip(spans, worlds, kinds, serials, strict=True):
+            if first == last:
+                continue
+            under_way = serial == self._first_episodes[world]
+            turns_before = int(self._returned_turns[world, index]) if under_way else 0
+            episode_id = f"{self._name}_{serial}"
+            outputs = {name: column[first:last] for name, column in segments.columns.items()}
+            episode = SingleAgentEpisode(
+                f"{episode_id}_{agent.agent}",
+                observations=rows.observations[first : last + 1],
+                observation_space=agent.observation_space,
+                infos=[{} for _ in range(first, last + 1)],
+                actions=outputs.pop(Columns.ACTIONS),
+                action_space=agent.action_space,
+                rewards=rewards[first:last],
+                terminated=kind == _TERMINATED,
+                truncated=kind == _TRUNCATED,
+                extra_model_outputs=outputs,
+                t_started=turns_before,
+                len_lookback_buffer=0,
+                agent_id=agent.agent,
+                module_id=agent.module_id,
+                multi_agent_episode_id=episode_id,
+            )
+            episode.custom_data["rounds"] = rows.rounds[first : last + 1]
+            episode.custom_data["participates"] = rows.participates[first:last]
+            episode.custom_data["world"] = world
+            if not episode.is_done:
+                returned_turns[world] = turns_before + last - first
+            built.append(episode)
+        return built
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """An agent's rows, world by world and round by round. One episode or chunk is a segment.
+
+    The last row of a segment is its final observation. Columns and rewards are of turns; in other
+    rows they mean nothing.
+    """
+
+    rows: _Rows
+    columns: _Columns  # name to [n, ...]
+    rewards: np.ndarray  # [n] float64 credited
+    bounds: np.ndarray  # [S + 1] row offsets of the segments
+
+    @classmethod
+    def of(cls, rows: _Rows, columns: Sequence[_Columns], rewards: np.ndarray) -> _Segments:
+        """Order what was recorded round by round.
+
+        Args:
+            rows: `[n]` of one agent.
+            columns: of its turns, in the same order.
+            rewards: `[T, B]`.
+        """
+        turn_of_row = np.maximum(np.cumsum(rows.kinds == _TURN) - 1, 0)
+        order = np.argsort(rows.worlds, kind="stable")
+        rows = rows.take(order)
+        changes = np.flatnonzero(np.diff(rows.episodes)) + 1
+        bounds = np.concatenate([[0], changes, [len(order)]])
+        ordered = {
+            name: np.concatenate([part[name] for part in columns])[turn_of_row[order]]
+            for name in columns[0]
+        }
+        return cls(rows, ordered, _credited(rows, bounds, rewards), bounds)
+
+
+def _credited(rows: _Rows, bounds: np.ndarray, rewards: np.ndarray) -> np.ndarray:
+    """`[n]` sum of the rewards from each row to the next one of its segment, or to the end."""
+    num_times = len(rewards)
+    until = np.append(rows.times[1:], 0)
+    until[bounds[1:] - 1] = num_times
+    # reduceat sums between the given indices, so every other sum is one between two turns; the 0
+    # is there because an index may be behind the last reward.
+    world_by_world = np.append(rewards.T.ravel(), 0.0)
+    offsets = rows.worlds * num_times
+    spans = np.stack([offsets + rows.times, offsets + until], axis=1)
+    return np.add.reduceat(world_by_world, spans.ravel())[::2]
