@@ -1,0 +1,1 @@
+"""The console script ``rllib``: train, evaluate and list from a terminal."""

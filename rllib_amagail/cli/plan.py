@@ -1,0 +1,201 @@
+"""Experiments checked before anything starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.tune.schedulers import TrialScheduler, create_scheduler
+
+from rllib_amagail.algorithm.amagail import AMAGAIL
+from rllib_amagail.cli.errors import CommandError, one_line, suggestion
+from rllib_amagail.cli.experiment import Experiment, absolute
+from rllib_amagail.cli.names import find_environment
+
+GRID = "grid_search"
+_SCHEDULER_ALIASES = {"asha": "async_hyperband"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment that can run.
+
+    Attributes:
+        experiment: what the user asked for.
+        algorithm: the class to train.
+        param_space: the trials' config for Ray Tune, grids included.
+        scheduler: of the trials, if one is named.
+        resources: what a trial needs, such as ``{"CPU": 3.0}``.
+    """
+
+    experiment: Experiment
+    algorithm: type[Algorithm]
+    param_space: dict[str, Any]
+    scheduler: TrialScheduler | None
+    resources: dict[str, float]
+
+
+def make_plan(experiment: Experiment) -> Plan:
+    """Check all that can be checked without training.
+
+    Every value of every grid is tried once in a config.
+
+    Raises:
+        CommandError: what is wrong first.
+    """
+    algorithm = experiment.algorithm()
+    base = algorithm.get_default_config() if experiment.base is None else experiment.base
+    settings = _settings(experiment, base)
+    if experiment.base is not None:
+        settings = {**base.to_dict(), **settings}
+    needs = [_check(algorithm, variant) for variant in _variants(settings)]
+    if experiment.resources_per_trial:
+        settings |= _reservation(experiment, algorithm, next(iter(_variants(settings))))
+        needs = [_check(algorithm, variant) for variant in _variants(settings)]
+    resources = {name: max(n.get(name, 0.0) for n in needs) for name in set().union(*needs)}
+    scheduler = _scheduler(experiment, metric_of(algorithm))
+    return Plan(experiment, algorithm, settings, scheduler, resources)
+
+
+def apply_settings(config: AlgorithmConfig, settings: Mapping[str, Any]) -> None:
+    """Change `config` in place.
+
+    Raises:
+        CommandError: a key or value that the config does not know.
+    """
+    known = set(vars(config))
+    try:
+        config.update_from_dict(dict(settings))
+    except Exception as error:
+        raise CommandError(one_line(error)) from error
+    # RLlib's own `update_from_dict` makes new fields of unknown keys.
+    for key in sorted(set(vars(config)) - known):
+        raise CommandError(f"unknown config key {key!r}{suggestion(key, known)}")
+
+
+def metric_of(algorithm: type[Algorithm]) -> str:
+    """The result key that tells how well a trial does; more is better."""
+    return "score" if issubclass(algorithm, AMAGAIL) else "env_runners/episode_return_mean"
+
+
+def _settings(experiment: Experiment, base: AlgorithmConfig) -> dict[str, Any]:
+    """What the user set, in the words of `AlgorithmConfig`."""
+    settings = dict(experiment.config)
+    env = experiment.env or settings.get("env") or base.env
+    if env is None:
+        raise CommandError("no environment: give --env NAME; 'rllib list' shows the games")
+    settings["env"] = _map_grid(lambda e: find_environment(e) if isinstance(e, str) else e, env)
+    if "model" in settings and base.enable_rl_module_and_learner:
+        raise CommandError(
+            "config key 'model' has no effect on RLlib's new API stack; use 'model_config', for "
+            'example {"model_config": {"fcnet_hiddens": [64, 64]}}'
+        )
+    if "model_config" in settings:  # RLlib keeps it under a private name
+        known = base.model_config
+        settings["_model_config"] = _map_grid(
+            lambda model_config: {**known, **model_config}, settings.pop("model_config")
+        )
+    if "demonstrations" in settings:  # trials may run in another folder
+        settings["demonstrations"] = _map_grid(
+            lambda path: absolute(path) if isinstance(path, str) else path,
+            settings["demonstrations"],
+        )
+    return settings
+
+
+def _check(algorithm: type[Algorithm], settings: dict[str, Any]) -> dict[str, float]:
+    """Build the config as a trial does; return the resources that the trial needs."""
+    apply_settings(algorithm.get_default_config(), settings)
+    try:
+        request = algorithm.default_resource_request(settings)  # validates another such config
+    except Exception as error:
+        raise CommandError(one_line(error)) from error
+    return dict(request.required_resources)
+
+
+def _reservation(
+    experiment: Experiment, algorithm: type[Algorithm], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Settings that make a trial reserve what ``resources_per_trial`` says.
+
+    RLlib sums up what a trial needs from its config, so the surplus goes to the main process.
+    """
+    request = algorithm.default_resource_request(settings)
+    needed = request.required_resources
+    changes: dict[str, Any] = {}
+    for name, amount in experiment.resources_per_trial.items():
+        kind = name.upper() if name.lower() in ("cpu", "gpu") else name
+        if isinstance(amount, bool) or not isinstance(amount, int | float):
+            raise CommandError(f"resources_per_trial: {name} is {amount!r}; expected a number")
+        surplus = amount - needed.get(kind, 0.0)
+        if surplus < 0 or (kind == "GPU" and surplus):
+            raise CommandError(
+                f"resources_per_trial: {name} is {amount}, but by its config a trial needs "
+                f"{needed.get(kind, 0.0):g}. Change num_env_runners, num_learners, "
+                "num_gpus_per_learner or the like in the config"
+            )
+        if kind == "CPU":
+            changes["num_cpus_for_main_process"] = request.bundles[0].get("CPU", 0.0) + surplus
+        elif kind != "GPU":
+            custom = changes.setdefault("custom_resources_for_main_process", {})
+            custom[kind] = amount
+    return changes
+
+
+def _scheduler(experiment: Experiment, metric: str) -> TrialScheduler | None:
+    if experiment.scheduler is None:
+        if experiment.scheduler_config:
+            raise CommandError("scheduler_config is given without a scheduler")
+        return None
+    arguments = {"metric": metric, "mode": "max", **experiment.scheduler_config}
+    try:
+        name = _SCHEDULER_ALIASES.get(experiment.scheduler, experiment.scheduler)
+        scheduler = create_scheduler(name, **arguments)
+    except Exception as error:
+        raise CommandError(f"scheduler {experiment.scheduler}: {one_line(error)}") from error
+    known = inspect.signature(type(scheduler)).parameters
+    for key in experiment.scheduler_config:  # create_scheduler drops unknown ones silently
+        if key not in known:
+            raise CommandError(
+                f"scheduler {experiment.scheduler} has no argument {key!r}{suggestion(key, known)}"
+            )
+    return scheduler
+
+
+def _is_grid(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {GRID}
+
+
+def _map_grid(change: Callable[[Any], Any], value: Any) -> Any:
+    """`change` of a value, or of every value of a grid."""
+    if _is_grid(value):
+        return {GRID: [change(one) for one in value[GRID]]}
+    return change(value)
+
+
+def _variants(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Settings without grids, so few that every value of every grid is in one."""
+    count = max([1, *(len(values) for values in _grids(settings))])
+    return [_pick(settings, index) for index in range(count)]
+
+
+def _grids(value: Any) -> list[list[Any]]:
+    if not isinstance(value, Mapping):
+        return []
+    if _is_grid(value):
+        if not isinstance(value[GRID], list) or not value[GRID]:
+            raise CommandError(f"grid_search is {value[GRID]!r}; expected a list of values")
+        return [value[GRID]]
+    return [values for inner in value.values() for values in _grids(inner)]
+
+
+def _pick(value: Any, index: int) -> Any:
+    if _is_grid(value):
+        return value[GRID][index % len(value[GRID])]
+    if isinstance(value, Mapping):
+        return {key: _pick(inner, index) for key, inner in value.items()}
+    return value
