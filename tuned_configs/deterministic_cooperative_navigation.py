@@ -1,0 +1,10 @@
+"""AMAGAIL on deterministic cooperative navigation, from its bundled demonstrations.
+
+rllib train file tuned_configs/deterministic_cooperative_navigation.py
+"""
+
+from rllib_amagail import AMAGAILConfig
+
+config = AMAGAILConfig().environment("deterministic_cooperative_navigation").debugging(seed=0)
+
+stop = {"training_iteration": 40}
