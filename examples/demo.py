@@ -34,6 +34,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 GAME = "stochastic_cooperative_navigation"
+FROM_SCRATCH = "AMAGAIL (from scratch)"
 console = Console()
 
 
@@ -45,6 +46,13 @@ def demo_config(demonstrations: int, seed: int, phi: str = "filtered") -> AMAGAI
         .imitation(num_demonstrations=demonstrations, phi=phi)
         .debugging(seed=seed, log_level="ERROR")
     )
+
+
+def from_scratch_config(demonstrations: int, seed: int, iterations: int) -> AMAGAILConfig:
+    """No behaviour cloning at all: adversarial learning does everything."""
+    config = demo_config(demonstrations, seed).imitation(bc_steps=0, value_only_iterations=0)
+    rounds = iterations * config.train_batch_size_per_learner
+    return config.training(lr=[[0, 2e-3], [rounds, 1e-4]])
 
 
 def true_scores(policies: dict[str, Policy], episodes: int, seed: int) -> np.ndarray:
@@ -61,11 +69,11 @@ def clone(demonstrations: int, seed: int, phi: str) -> tuple[AMAGAIL, float]:
     return algorithm, time.monotonic() - began
 
 
-def train(algorithm: AMAGAIL, iterations: int) -> tuple[list[dict[str, float]], float]:
+def train(algorithm: AMAGAIL, iterations: int, method: str) -> tuple[list[dict[str, float]], float]:
     """Train with a live display; the learning curve and the seconds."""
     curve: list[dict[str, float]] = []
     columns = (
-        TextColumn("[bold]AMAGAIL"),
+        TextColumn(f"[bold]{method}"),
         BarColumn(),
         TextColumn("{task.completed}/{task.total} iterations"),
         TextColumn("{task.fields[state]}"),
@@ -83,8 +91,8 @@ def train(algorithm: AMAGAIL, iterations: int) -> tuple[list[dict[str, float]], 
                 f"normalised {point['normalised']:.3f}  D {point['discriminator_accuracy']:.2f}"
             )
             progress.update(task, advance=1, state=state)
-            if not console.is_terminal and (iteration + 1) % 5 == 0:
-                console.print(f"iteration {iteration + 1:>3}/{iterations}  {state}")
+            if not console.is_terminal and (iteration + 1) % 10 == 0:
+                console.print(f"{method}: {iteration + 1:>3}/{iterations}  {state}", soft_wrap=True)
     return curve, time.monotonic() - began
 
 
@@ -101,18 +109,21 @@ def learning_point(result: dict[str, Any], seconds: float) -> dict[str, float]:
     }
 
 
-def draw_curve(curve: list[dict[str, float]], rows: list[dict[str, Any]], path: Path) -> None:
-    """Normalised score against rounds, with the baselines as lines."""
+def draw_curve(
+    curves: dict[str, list[dict[str, float]]], rows: list[dict[str, Any]], path: Path
+) -> None:
+    """Normalised score against rounds, with the other methods as lines."""
     figure, axes = plt.subplots(figsize=(7, 4.2), dpi=150)
-    rounds = [point["rounds"] for point in curve]
-    axes.plot(rounds, [p["normalised"] for p in curve], color="tab:red", lw=2, label="AMAGAIL")
-    styles = {"BC (phi an action)": ":", "BC (phi filtered)": "--", "expert": "-", "random": "-."}
+    for (method, curve), colour in zip(curves.items(), ("tab:red", "tab:blue"), strict=True):
+        rounds = [point["rounds"] for point in curve]
+        axes.plot(rounds, [p["normalised"] for p in curve], color=colour, lw=2, label=method)
+    right = max(point["rounds"] for curve in curves.values() for point in curve)
+    styles = {"random": "-.", "BC (phi an action)": ":", "expert": "--"}
     for row in rows:
         if row["method"] in styles:
-            axes.axhline(row["normalised"], color="0.45", ls=styles[row["method"]], lw=1.2)
-            axes.annotate(
-                row["method"], (rounds[-1], row["normalised"]), fontsize=8, va="bottom", ha="right"
-            )
+            level = row["normalised"]
+            axes.axhline(level, color="0.45", ls=styles[row["method"]], lw=1.2)
+            axes.annotate(row["method"], (right, level), fontsize=8, va="bottom", ha="right")
     axes.set(xlabel="rounds played", ylabel="normalised true score", title=GAME.replace("_", " "))
     axes.legend(loc="center right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -184,16 +195,22 @@ def run(iterations: int, demonstrations: int, episodes: int, seed: int, output: 
     baseline, seconds = clone(demonstrations, seed, "chosen")
     add_row("BC (phi an action)", true_scores(policies_of(baseline), episodes, seed), seconds)
     baseline.stop()
-    console.print("Cloning them again, phi filtered out, then learning adversarially ...")
+    console.print("Cloning them again, phi filtered out; then adversarial learning from there ...")
     algorithm, bc_seconds = clone(demonstrations, seed, "filtered")
     add_row("BC (phi filtered)", true_scores(policies_of(algorithm), episodes, seed), bc_seconds)
-    curve, seconds = train(algorithm, iterations)
+    curves = {}
+    curves["AMAGAIL"], seconds = train(algorithm, max(1, iterations // 4), "AMAGAIL")
     policies = policies_of(algorithm)
     add_row("AMAGAIL", true_scores(policies, episodes, seed), bc_seconds + seconds)
+    console.print("And from scratch, without any cloning ...")
+    beginner = from_scratch_config(demonstrations, seed, iterations).build_algo()
+    curves[FROM_SCRATCH], seconds = train(beginner, iterations, FROM_SCRATCH)
+    add_row(FROM_SCRATCH, true_scores(policies_of(beginner), episodes, seed), seconds)
+    beginner.stop()
     recorded = algorithm.config.load_demonstrations().scores()
     add_row("expert", recorded, 0.0)
-    (output / "learning_curve.json").write_text(json.dumps(curve, indent=1) + "\n")
-    draw_curve(curve, rows, output / "learning_curve.png")
+    (output / "learning_curves.json").write_text(json.dumps(curves, indent=1) + "\n")
+    draw_curve(curves, rows, output / "learning_curve.png")
     draw_gif(policies, seed, output / "learned_policies.gif")
     export_learned(algorithm, output)
     algorithm.save_to_path(str((output / "checkpoint").resolve()))
@@ -205,7 +222,7 @@ def run(iterations: int, demonstrations: int, episodes: int, seed: int, output: 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iterations", type=int, default=40)
+    parser.add_argument("--iterations", type=int, default=100, help="of the run from scratch")
     parser.add_argument("--demonstrations", type=int, default=200)
     parser.add_argument("--episodes", type=int, default=1000, help="episodes of evaluation")
     parser.add_argument("--seed", type=int, default=0)

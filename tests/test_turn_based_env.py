@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from rllib_amagail import turn_based_env
+from rllib_amagail.envs import turn_based_env
 from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.player_functions import (
     IndependentStochastic,
