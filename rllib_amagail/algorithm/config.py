@@ -223,7 +223,7 @@ class AMAGAILConfig(PPOConfig):
         if self.env is not None and not self.in_evaluation:
             if self.phi != "filtered":
                 self.env_config = {**self.env_config, "phi_is_action": True}
-            game = inspect_environment(self)
+            game = inspect_environment(self, self.phi)
             if set(self.policies) == {DEFAULT_MODULE_ID}:
                 self.multi_agent(policies=list(game.agents), policy_mapping_fn=own_policy)
             # In one order in every process: seeded weights depend on it.

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import gymnasium as gym
 from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_amagail.demonstrations import Demonstrations
-
-if TYPE_CHECKING:
-    from rllib_amagail.algorithm.config import AMAGAILConfig
+from rllib_amagail.learner.expert_rows import Phi
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,12 @@ class GameDescription:
         demonstrations.check_trainable(min_rows=2)
 
 
-def inspect_environment(config: AMAGAILConfig) -> GameDescription:
+def inspect_environment(config: AlgorithmConfig, phi: Phi) -> GameDescription:
     """Create the configured environment once and describe it.
+
+    Args:
+        config: names the environment and has its settings.
+        phi: what becomes of phi; the environment must offer it as an action unless "filtered".
 
     Raises:
         ValueError: it is no `MultiAgentEnv`, lacks agents or spaces, or offers no phi although phi
@@ -60,9 +62,9 @@ def inspect_environment(config: AMAGAILConfig) -> GameDescription:
             if isinstance(space, gym.spaces.Discrete) and space.start != 0:
                 raise ValueError(f"agent {agent!r} acts in {space}; expected actions from 0 on")
         phi_is_action = getattr(env, "phi_is_action", False)
-        if phi_is_action != (config.phi != "filtered"):
+        if phi_is_action != (phi != "filtered"):
             raise ValueError(
-                f"phi is {config.phi!r}, but the environment has phi_is_action="
+                f"phi is {phi!r}, but the environment has phi_is_action="
                 f"{phi_is_action}. Pass the environment's config key phi_is_action on to "
                 "TurnBasedEnv(phi_is_action=...)."
             )

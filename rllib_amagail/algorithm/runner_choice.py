@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils import force_list
@@ -12,14 +11,11 @@ from rllib_amagail.runners.batched_env_runner import BatchedEnvRunner
 from rllib_amagail.runners.batched_runner_setup import check_config
 from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
 
-if TYPE_CHECKING:
-    from rllib_amagail.algorithm.config import AMAGAILConfig
-
 # Hooks that are called in the middle of an episode, which only exists in RLlib's own runner.
 _STEPWISE_HOOKS = ("on_episode_created", "on_episode_start", "on_episode_step")
 
 
-def choose_env_runner(config: AMAGAILConfig, is_batched: bool) -> type[EnvRunner]:
+def choose_env_runner(config: AlgorithmConfig, is_batched: bool) -> type[EnvRunner]:
     """`BatchedEnvRunner` for batched environments, unless something needs RLlib's own runner.
 
     Connectors between environment and module do, as do modules of the user's and callbacks in the

@@ -177,7 +177,7 @@ def _make_runner(
     ]
     try:
         if isinstance(config, AMAGAILConfig):
-            inspect_environment(config)  # whose errors are clearer than the runner's
+            inspect_environment(config, config.phi)  # whose errors are clearer than the runner's
         runner = runner_class(config=config)
         runner.set_state(algorithm.env_runner.get_state(components=parts))
     except Exception as error:

@@ -20,7 +20,7 @@ examples:
   rllib list
   rllib train --algo AMAGAIL --env stochastic_cooperative_navigation \\
       --stop '{"training_iteration": 50}' --config '{"num_demonstrations": 200, "seed": 0}'
-  rllib train file tuned_configs/stochastic_cooperative_navigation.yaml
+  rllib train file tuned_configs/stochastic_cooperative_navigation.py
   rllib evaluate ~/ray_results/RUN/TRIAL/checkpoint_000004 --episodes 100 --out scores.json
 """
 _TRUST = "Only use checkpoints that you trust: Ray unpickles them, which can run any code."
