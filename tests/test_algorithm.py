@@ -68,6 +68,25 @@ def test_behaviour_cloning_alone_learns_the_echo_game() -> None:
     algorithm.stop()
 
 
+def test_cloning_by_hand_is_not_repeated_by_training() -> None:
+    by_hand, by_itself = small_config().build_algo(), small_config().build_algo()
+    assert by_hand.clone_behaviour()
+    assert by_hand.clone_behaviour() == {}
+    numbers = [learner_numbers(algorithm.train()) for algorithm in (by_hand, by_itself)]
+    assert numbers[0] == numbers[1]
+    by_hand.stop()
+    by_itself.stop()
+
+
+def test_evaluation_runs_beside_training() -> None:
+    config = small_config().evaluation(
+        evaluation_interval=1, evaluation_duration=6, evaluation_num_env_runners=0
+    )
+    evaluated = train(config, 1)[0]["evaluation"]["env_runners"]
+    assert evaluated["num_episodes"] >= 6
+    assert 0 <= evaluated["episode_return_mean"] <= 2 * HORIZON
+
+
 def test_results_show_true_rewards_and_diagnostics() -> None:
     result = train(small_config(), 1)[0]
     returns = result["env_runners"]["agent_episode_returns_mean"]

@@ -46,13 +46,13 @@ class AMAGAIL(PPO):
             self._log_scores()
 
     def clone_behaviour(self) -> dict[str, float]:
-        """Start the policies from the demonstrations; `training_step` does so before anything else.
+        """Start the policies from the demonstrations, once.
 
-        Call it by hand for behaviour cloning alone.
+        `training_step` does so before anything else. Call it by hand for behaviour cloning alone.
 
         Returns:
-            Mean negative log likelihood per module; empty when ``bc_steps`` is 0 or when the true
-            reward is the teacher.
+            Mean negative log likelihood per module; empty when it was done before, when
+            ``bc_steps`` is 0, or when the true reward is the teacher.
         """
         if not (self.config.uses_demonstrations and self.config.bc_steps):
             return {}

@@ -73,3 +73,25 @@ def policy_parameters(module: RLModule, batch: Mapping[str, torch.Tensor]) -> to
     with torch.no_grad():
         outputs = module.forward_inference({Columns.OBS: batch[Columns.OBS]})
     return outputs[Columns.ACTION_DIST_INPUTS]
+
+
+def divergences(
+    module: RLModule, batch: Mapping[str, torch.Tensor], anchor_parameters: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    """How far an update moved a policy, in nats.
+
+    Args:
+        module: the policy after the update.
+        batch: has the observations and the rollout policy's parameters, ``[T, ...]``.
+        anchor_parameters: ``[T, K]`` of pi_BC, or None.
+
+    Returns:
+        ``kl``: KL(rollout || now); with an anchor also ``kl_to_bc``: KL(now || pi_BC).
+    """
+    distribution = module.get_train_action_dist_cls()
+    now = distribution.from_logits(policy_parameters(module, batch))
+    before = distribution.from_logits(batch[Columns.ACTION_DIST_INPUTS])
+    found = {"kl": before.kl(now).mean()}
+    if anchor_parameters is not None:
+        found["kl_to_bc"] = now.kl(distribution.from_logits(anchor_parameters)).mean()
+    return found

@@ -13,7 +13,11 @@ from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_amagail.learner.agent_state import AgentState
-from rllib_amagail.learner.behaviour_cloning import clone_behaviour, policy_parameters
+from rllib_amagail.learner.behaviour_cloning import (
+    clone_behaviour,
+    divergences,
+    policy_parameters,
+)
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.discriminator_update import update_discriminator
 from rllib_amagail.learner.expert_rows import load_expert_rows
@@ -94,10 +98,12 @@ class AMAGAILTorchLearner(PPOTorchLearner):
         Every learner takes the same steps on all demonstrations, so that replicas stay equal.
 
         Returns:
-            Mean negative log likelihood at the end, per module.
+            Mean negative log likelihood at the end, per module; none of those cloned before.
         """
         losses = {}
         for module_id in self._trained_modules():
+            if self._agents[module_id].anchor is not None:
+                continue
             module = self.module[module_id].unwrapped()
             losses[module_id] = clone_behaviour(
                 module,
@@ -211,7 +217,8 @@ class AMAGAILTorchLearner(PPOTorchLearner):
             rng=self._rng,
         )
         self.metrics.log_value((module_id, self.TOTAL_LOSS_KEY), loss, window=1)
-        self._log_divergence(module_id, batch)
+        moved = divergences(module.unwrapped(), batch, batch.get(_ANCHOR_LOGITS))
+        self.metrics.log_dict(moved, key=module_id, window=1)
 
     def compute_loss_for_module(
         self,
@@ -279,17 +286,6 @@ class AMAGAILTorchLearner(PPOTorchLearner):
         return [
             (mid, n) for mid, n in zip(self._trained_modules(), minibatches, strict=True) if n > 0
         ]
-
-    def _log_divergence(self, module_id: str, batch: dict[str, torch.Tensor]) -> None:
-        """How far the update moved the policy, and how far it is from the cloned one (nats)."""
-        module = self.module[module_id].unwrapped()
-        distribution = module.get_train_action_dist_cls()
-        policy = distribution.from_logits(policy_parameters(module, batch))
-        before = distribution.from_logits(batch[Columns.ACTION_DIST_INPUTS])
-        self.metrics.log_value((module_id, "kl"), before.kl(policy).mean(), window=1)
-        if _ANCHOR_LOGITS in batch:
-            anchor = distribution.from_logits(batch[_ANCHOR_LOGITS])
-            self.metrics.log_value((module_id, "kl_to_bc"), policy.kl(anchor).mean(), window=1)
 
     # --- demonstrations and state ----------------------------------------------------------------
 
