@@ -92,10 +92,10 @@ def returns_of(result: dict[str, Any]) -> dict[str, float]:
     return dict(sorted(result["env_runners"]["agent_episode_returns_mean"].items()))
 
 
-def measure(game: str, policies: dict[str, Policy], scored_agents: list[str]) -> dict[str, Any]:
+def measure(game: str, policies: dict[str, Policy]) -> dict[str, Any]:
     """Mean and deviation of the true score over `MEASURED_EPISODES` episodes."""
     returns = play_episodes(game, policies, MEASURED_EPISODES, SEED).returns()
-    scores = np.mean([returns[agent] for agent in scored_agents], axis=0)
+    scores = np.mean(list(returns.values()), axis=0)
     return {
         "score": round(float(scores.mean()), 3),
         "std": round(float(scores.std()), 3),
@@ -109,13 +109,9 @@ def make_expert(game: str, rounds: int, episodes: int, output: Path, start: Path
     """Train, record, measure, and write all three."""
     algorithm = train_expert(game, rounds, output, start)
     record(algorithm, episodes, seed=SEED).save(output / f"{game}.parquet")
-    agents = make_game(game).agents
-    adversaries = [agent for agent in agents if agent.startswith("adversary")]
-    scored = adversaries or list(agents)
     entry = {
-        "scored_agents": scored,
-        "random": measure(game, dict.fromkeys(agents, random_policy), scored),
-        "expert": measure(game, policies_of(algorithm), scored),
+        "random": measure(game, dict.fromkeys(make_game(game).agents, random_policy)),
+        "expert": measure(game, policies_of(algorithm)),
         "rounds_trained": rounds,
     }
     algorithm.stop()

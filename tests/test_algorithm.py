@@ -217,8 +217,9 @@ def test_only_the_named_policies_learn() -> None:
     algorithm.stop()
 
 
-def test_two_learners_stay_equal() -> None:
-    config = small_config().learners(num_learners=2, num_cpus_per_learner=1)
+@pytest.mark.parametrize("seed", [3, None])
+def test_two_learners_stay_equal(seed: int | None) -> None:
+    config = small_config().learners(num_learners=2, num_cpus_per_learner=1).debugging(seed=seed)
     config.training(train_batch_size_per_learner=16 * HORIZON)
     algorithm: AMAGAIL = config.build_algo()
     for _ in range(2):

@@ -4,7 +4,6 @@ The numbers are measured, never typed: `examples/make_experts.py` writes the fil
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,22 +13,15 @@ _FILE = Path(__file__).parent.parent / "data" / "reference_scores.json"
 
 @dataclass(frozen=True)
 class ReferenceScores:
-    """The two ends of a game's scale.
+    """The two ends of a game's scale: mean true scores, returns averaged over agents.
 
     Attributes:
-        random: mean true score of uniformly random players.
-        expert: mean true score of the experts that recorded the bundled demonstrations.
-        scored_agents: whose returns are averaged; all in cooperative games, the adversaries in
-            predator-prey, where the sides' returns cancel.
+        random: of uniformly random players.
+        expert: of the experts that recorded the bundled demonstrations.
     """
 
     random: float
     expert: float
-    scored_agents: tuple[str, ...]
-
-    def score(self, returns: Mapping[str, float]) -> float:
-        """Mean of the scored agents' returns."""
-        return sum(returns[agent] for agent in self.scored_agents) / len(self.scored_agents)
 
     def normalised(self, score: float) -> float:
         """0 for random players, 1 for the experts (paper, appendix C.2)."""
@@ -48,10 +40,6 @@ def _load() -> dict[str, dict]:
         return {}
     entries = json.loads(_FILE.read_text())["games"]
     return {
-        name: {
-            "random": entry["random"]["score"],
-            "expert": entry["expert"]["score"],
-            "scored_agents": tuple(entry["scored_agents"]),
-        }
+        name: {"random": entry["random"]["score"], "expert": entry["expert"]["score"]}
         for name, entry in entries.items()
     }

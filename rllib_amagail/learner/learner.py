@@ -111,7 +111,7 @@ class AMAGAILTorchLearner(PPOTorchLearner):
                 steps=self.config.bc_steps,
                 lr=self.config.bc_lr,
                 batch_size=self.config.bc_batch_size,
-                rng=np.random.default_rng(self.config.seed),
+                rng=np.random.default_rng(self.config.seed or 0),  # the same on all learners
             )
             self._agents[module_id].drop_anchor()
         self._weights_seq_no += 1
