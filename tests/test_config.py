@@ -172,3 +172,20 @@ def test_amagail_is_a_ppo_with_its_own_defaults() -> None:
     assert issubclass(AMAGAIL, PPO)
     assert isinstance(AMAGAIL.get_default_config(), AMAGAILConfig)
     assert AMAGAILConfig().algo_class is AMAGAIL
+
+
+def test_one_turn_is_too_few_to_learn_from() -> None:
+    whole = echo_demonstrations(episodes=1)
+    record = whole.records["agent_2"]
+    first = int(np.flatnonzero(record.participates)[0])
+    demonstrations = Demonstrations(
+        agents=whole.agents,
+        records={
+            **whole.records,
+            "agent_2": AgentRecord(**record.columns(slice(first, first + 1)), agent="agent_2"),
+        },
+        observation_spaces=whole.observation_spaces,
+        action_spaces=whole.action_spaces,
+    )
+    with pytest.raises(DemonstrationsError, match=r"'agent_2': 1.*expected at least 2"):
+        small_config().imitation(demonstrations=demonstrations).validate()
