@@ -132,7 +132,7 @@ def draw_curve(
     plt.close(figure)
 
 
-def draw_gif(policies: dict[str, Policy], seed: int, path: Path, episodes: int = 3) -> None:
+def draw_gif(policies: dict[str, Policy], seed: int, path: Path, episodes: int = 2) -> None:
     """A few episodes of the learned policies; who participates is drawn bright."""
     rng = np.random.default_rng(seed)
     frames = []

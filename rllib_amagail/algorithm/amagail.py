@@ -102,7 +102,7 @@ class AMAGAIL(PPO):
         returns = self.metrics.peek((ENV_RUNNER_RESULTS, "agent_episode_returns_mean"), default={})
         if not returns:
             return
-        found = score(returns)
+        found = score(returns, str(self.config.env))
         self.metrics.log_value("score", found, window=1)
         relative = normalised(found, str(self.config.env))
         if relative is not None:

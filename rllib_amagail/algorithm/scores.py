@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from rllib_amagail.games.reference_scores import reference_scores
 
 
-def score(returns: Mapping[str, float]) -> float:
-    """The paper's score: returns averaged over agents."""
-    return sum(returns.values()) / len(returns)
+def score(returns: Mapping[str, float], game: str) -> float:
+    """The game's own score, or the mean over agents of a game that is not ours."""
+    reference = reference_scores(game)
+    if reference is None:
+        return sum(returns.values()) / len(returns)
+    return float(reference.score(returns))
 
 
 def normalised(found: float, game: str) -> float | None:

@@ -82,7 +82,7 @@ class Evaluation:
         """``[E]`` scores of the episodes, see `rllib_amagail.algorithm.scores`."""
         rows = zip(*self.returns.values(), strict=True)
         episodes = [dict(zip(self.returns, row, strict=True)) for row in rows]
-        return np.array([score(episode) for episode in episodes])
+        return np.array([score(episode, self.environment) for episode in episodes])
 
     def normalised_score(self) -> float | None:
         """Of the mean score."""

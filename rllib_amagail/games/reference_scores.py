@@ -4,24 +4,34 @@ The numbers are measured, never typed: `examples/make_experts.py` writes the fil
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _FILE = Path(__file__).parent.parent / "data" / "reference_scores.json"
 
 
 @dataclass(frozen=True)
 class ReferenceScores:
-    """The two ends of a game's scale: mean true scores, returns averaged over agents.
+    """The two ends of a game's scale.
 
     Attributes:
-        random: of uniformly random players.
-        expert: of the experts that recorded the bundled demonstrations.
+        random: mean true score of uniformly random players.
+        expert: mean true score of the experts that recorded the bundled demonstrations.
+        scored_agents: whose returns are averaged. All of a cooperative game. In predator-prey the
+            good agent's, which both sides move (the paper's table 1 does the same): the average
+            of two sides would hide that one of them plays badly.
     """
 
     random: float
     expert: float
+    scored_agents: tuple[str, ...]
+
+    def score(self, returns: Mapping[str, Any]) -> Any:
+        """Mean of the scored agents' returns, numbers or arrays of episodes."""
+        return sum(returns[agent] for agent in self.scored_agents) / len(self.scored_agents)
 
     def normalised(self, score: float) -> float:
         """0 for random players, 1 for the experts (paper, appendix C.2)."""
@@ -40,6 +50,10 @@ def _load() -> dict[str, dict]:
         return {}
     entries = json.loads(_FILE.read_text())["games"]
     return {
-        name: {"random": entry["random"]["score"], "expert": entry["expert"]["score"]}
+        name: {
+            "random": entry["random"]["score"],
+            "expert": entry["expert"]["score"],
+            "scored_agents": tuple(entry["scored_agents"]),
+        }
         for name, entry in entries.items()
     }
