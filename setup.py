@@ -9,6 +9,8 @@ TORCH = "torch==2.13.0"
 EXTRAS = {
     # Drawing of learning curves and GIFs (make demo).
     "plot": ["matplotlib>=3.9", "pillow>=10"],
+    # Scenarios of the Vectorized Multi-Agent Simulator (rllib_amagail.envs.vmas).
+    "vmas": ["vmas>=1.5.2,<2"],
     "test": ["pytest>=8", "hypothesis>=6", "mpe2==1.1.1"],
 }
 EXTRAS["dev"] = [*EXTRAS["plot"], *EXTRAS["test"], "ruff==0.17.6", "mypy==2.4.1"]

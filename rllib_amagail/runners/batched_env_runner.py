@@ -23,6 +23,7 @@ from ray.rllib.core import (
     COMPONENT_RL_MODULE,
 )
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
+from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.checkpoints import Checkpointable
@@ -58,8 +59,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     null action 0. Otherwise only participants act.
 
     The state holds the random streams, the worlds and the open turns. With it, a runner of the same
-    worker index and B goes on exactly, in the middle of episodes. One of another kind takes over
-    weights and counters only.
+    worker index and B goes on exactly, in the middle of episodes, or with new ones if the worlds
+    have ``resumes_episodes = False``. One of another kind takes over weights and counters only.
 
     Callbacks: ``on_environment_created`` gets the environment, ``on_sample_end`` the episodes.
     ``on_episode_end`` gets a list as ``episode``: the agents' SingleAgentEpisodes that ended, of
@@ -250,7 +251,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     def make_env(self) -> None:
         """Create the environment and its worlds anew; episodes under way are forgotten."""
         self.stop()
-        env, context = create_env(self.config, self.worker_index)
+        env, context = self._create_env()
         self.num_envs = self.config.num_envs_per_env_runner
         self.env = AutoResetWorlds(env, self.num_envs, self._next_seed())
         self._module_of = policies_of_agents(self.config, env)
@@ -273,6 +274,10 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         """Close the environment."""
         if self.env is not None:
             self.env.close()
+
+    def _create_env(self) -> tuple[Any, EnvContext]:
+        """The environment whose ``batched`` gives the worlds."""
+        return create_env(self.config, self.worker_index)
 
     def _next_seed(self) -> int:
         return int(self._seeds.spawn(1)[0].generate_state(1)[0])

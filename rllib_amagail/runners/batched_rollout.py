@@ -151,11 +151,12 @@ class BatchedRollout:
 
     def get_state(self) -> dict[str, Any]:
         """All that decides how the episodes go on, between two calls of `collect`."""
+        worlds = self.worlds.worlds
         return {
-            "worlds": self.worlds.worlds.get_state(),
+            "worlds": worlds.get_state(),
             "turns": self._recorder.get_state(),
             "metrics": self.metrics.get_state(),
-            "needs_reset": self.needs_reset,
+            "needs_reset": self.needs_reset or not getattr(worlds, "resumes_episodes", True),
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:

@@ -106,7 +106,11 @@ class BatchedWorlds(Protocol):
         """Copy of all that decides the future, random streams included."""
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly where `get_state` was called."""
+        """Go on exactly where `get_state` was called.
+
+        Worlds that cannot have an attribute ``resumes_episodes = False``. Theirs are states of
+        random streams, and `reset` comes next.
+        """
 
 
 @dataclass(frozen=True)
