@@ -109,6 +109,15 @@ def test_results_show_true_rewards_and_diagnostics() -> None:
     assert learned["phi_share"] == pytest.approx(0.4, abs=0.1)
 
 
+def test_the_score_is_there_before_any_episode_has_ended() -> None:
+    config = small_config().training(train_batch_size_per_learner=16 * (HORIZON // 2))
+    scores = [result["score"] for result in train(config, 6)]
+    assert np.isnan(scores[0])
+    known = np.isfinite(scores)
+    assert known[-1]
+    assert sorted(known) == list(known)  # once known, it stays
+
+
 def test_discriminators_stay_on_the_learners() -> None:
     algorithm = small_config().build_algo()
     learner_modules = set(algorithm.learner_group._learner.module.keys())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ray.rllib.algorithms.ppo import PPO
@@ -29,6 +30,7 @@ class AMAGAIL(PPO):
     """Asynchronous multi-agent generative adversarial imitation learning."""
 
     config: AMAGAILConfig
+    _latest_score: float = math.nan
 
     @classmethod
     def get_default_config(cls) -> AMAGAILConfig:
@@ -98,12 +100,13 @@ class AMAGAIL(PPO):
             )
 
     def _log_scores(self) -> None:
-        """The true reward's score of the episodes that ended lately."""
+        """The true reward's score of the latest episodes that ended; NaN until one has."""
+        game = str(self.config.env)
         returns = self.metrics.peek((ENV_RUNNER_RESULTS, "agent_episode_returns_mean"), default={})
-        if not returns:
-            return
-        found = score(returns, str(self.config.env))
-        self.metrics.log_value("score", found, window=1)
-        relative = normalised(found, str(self.config.env))
+        found = score(returns, game) if returns else math.nan
+        if math.isfinite(found):
+            self._latest_score = found
+        self.metrics.log_value("score", self._latest_score, window=1)
+        relative = normalised(self._latest_score, game)
         if relative is not None:
             self.metrics.log_value("normalised_score", relative, window=1)
