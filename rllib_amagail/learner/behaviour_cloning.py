@@ -43,7 +43,7 @@ def clone_behaviour(
     Returns:
         Mean negative log likelihood of the last step's rows, in nats.
     """
-    optimizer = torch.optim.Adam(module.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(module.parameters(), lr=lr, fused=True)
     distribution = module.get_train_action_dist_cls()
     device = next(module.parameters()).device
     observations = torch.from_numpy(rows.observations).to(device)
