@@ -116,7 +116,7 @@ def test_returns_of_flat_and_of_nested_episodes() -> None:
 
 def test_an_evaluation_is_a_table_and_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "normalised", lambda found, game: found / 10)
-    result = Evaluation("any", {"a": np.array([1.0, 3.0]), "b": np.array([5.0, 5.0])})
+    result = Evaluation("any", {"a": np.array([1.0, 3.0]), "b": np.array([5.0, 5.0])}, scale="")
     lines = [line.split() for line in result.table().splitlines()]
     assert lines[1:4] == [
         ["a", "2.00", "±", "1.00"],

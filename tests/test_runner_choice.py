@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def test_runners_leave_the_global_generator_alone(runner: type) -> None:
     before = torch.get_rng_state()
     algorithm.env_runner.sample()
     assert torch.equal(torch.get_rng_state(), before)
+    assert gc.isenabled()
     algorithm.stop()
 
 

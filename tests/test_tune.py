@@ -64,3 +64,16 @@ for _ in range(2):
 """
     root = Path(__file__).parent.parent
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=300)
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("num_agents", [2, 5])
+def test_games_of_another_size_have_no_scale(num_agents: int) -> None:
+    space = SMALL | {"env_config": {"num_agents": num_agents, "horizon": 5}}
+    algorithm = AMAGAIL.get_default_config().update_from_dict(space).build_algo()
+    result = algorithm.train()
+    algorithm.stop()
+    returns = result["env_runners"]["agent_episode_returns_mean"]
+    assert len(returns) == num_agents
+    assert result["score"] == pytest.approx(sum(returns.values()) / num_agents)
+    assert "normalised_score" not in result

@@ -20,7 +20,7 @@ from ray.rllib.utils.metrics import (
 )
 
 from rllib_amagail.algorithm.config import AMAGAILConfig
-from rllib_amagail.algorithm.scores import normalised, score
+from rllib_amagail.algorithm.scores import normalised, scale_name, score
 from rllib_amagail.learner.sharding import EpisodeShards
 
 BC_LOSS = "bc_loss"
@@ -101,7 +101,7 @@ class AMAGAIL(PPO):
 
     def _log_scores(self) -> None:
         """The true reward's score of the latest episodes that ended; NaN until one has."""
-        game = str(self.config.env)
+        game = scale_name(self.config.env, self.config.env_config)
         returns = self.metrics.peek((ENV_RUNNER_RESULTS, "agent_episode_returns_mean"), default={})
         found = score(returns, game) if returns else math.nan
         if math.isfinite(found):

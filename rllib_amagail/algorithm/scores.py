@@ -6,11 +6,19 @@ from collections.abc import Mapping
 
 from rllib_amagail.games.reference_scores import reference_scores
 
+# Settings of an environment that leave its scale as it is.
+_HARMLESS = {"phi_is_action", "show_everyone", "render_mode"}
+
+
+def scale_name(env: object, env_config: Mapping[str, object]) -> str:
+    """The game whose scale applies; empty for a game with other options than it was measured."""
+    return str(env) if set(env_config) <= _HARMLESS else ""
+
 
 def score(returns: Mapping[str, float], game: str) -> float:
-    """The game's own score, or the mean over agents of a game that is not ours."""
+    """The game's own score, or the mean over agents of a game without a scale."""
     reference = reference_scores(game)
-    if reference is None:
+    if reference is None or not set(reference.scored_agents) <= set(returns):
         return sum(returns.values()) / len(returns)
     return float(reference.score(returns))
 

@@ -23,7 +23,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_amagail.algorithm.config import AMAGAILConfig
 from rllib_amagail.algorithm.env_check import inspect_environment
-from rllib_amagail.algorithm.scores import normalised, score
+from rllib_amagail.algorithm.scores import normalised, scale_name, score
 from rllib_amagail.cli.animation import record_episode, save_gif
 from rllib_amagail.cli.errors import RUN_FAILED, CommandError, one_line
 from rllib_amagail.cli.experiment import absolute
@@ -73,20 +73,22 @@ class Evaluation:
     Attributes:
         environment: its name.
         returns: agent to ``[E]`` sums of its rewards; 0 where it took no part.
+        scale: the game whose scale applies, see `scale_name`.
     """
 
     environment: str
     returns: Mapping[str, np.ndarray]
+    scale: str
 
     def scores(self) -> np.ndarray:
         """``[E]`` scores of the episodes, see `rllib_amagail.algorithm.scores`."""
         rows = zip(*self.returns.values(), strict=True)
         episodes = [dict(zip(self.returns, row, strict=True)) for row in rows]
-        return np.array([score(episode, self.environment) for episode in episodes])
+        return np.array([score(episode, self.scale) for episode in episodes])
 
     def normalised_score(self) -> float | None:
         """Of the mean score."""
-        return normalised(float(self.scores().mean()), self.environment)
+        return normalised(float(self.scores().mean()), self.scale)
 
     def table(self) -> str:
         """Means and standard deviations over episodes."""
@@ -203,7 +205,7 @@ def _play(algorithm: Algorithm, config: AlgorithmConfig, options: EvaluateOption
         raise CommandError(f"no episode ended within {options.steps} steps; play more")
     agents = sorted(set().union(*returns))
     table = {agent: np.array([one.get(agent, 0.0) for one in returns]) for agent in agents}
-    return Evaluation(_env_name(config), table)
+    return Evaluation(_env_name(config), table, scale_name(config.env, config.env_config))
 
 
 def episode_returns(

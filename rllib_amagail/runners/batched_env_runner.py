@@ -42,6 +42,7 @@ from rllib_amagail.runners.batched_runner_setup import (
     check_config,
     check_module,
     create_env,
+    paused_garbage_collection,
     policies_of_agents,
     sampling_stream,
 )
@@ -141,7 +142,11 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             self.metrics.log_value(TIME_BETWEEN_SAMPLING, pause)
         self.metrics.log_value(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
         goal = self._goal(num_timesteps, num_episodes)
-        with self.metrics.log_time(SAMPLE_TIMER), sampling_stream(self._torch_stream):
+        with (
+            self.metrics.log_time(SAMPLE_TIMER),
+            sampling_stream(self._torch_stream),
+            paused_garbage_collection(),
+        ):
             other_kind = random_actions != self._acted_randomly
             if force_reset or other_kind or not goal.cuts_episodes or self._rollout.needs_reset:
                 self._rollout.reset()

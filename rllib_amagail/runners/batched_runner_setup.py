@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,6 +122,18 @@ class RunnerCallbacks:
         runner = {"env_runner": self._env_runner, "metrics_logger": self._env_runner.metrics}
         functions = getattr(self._config, f"callbacks_{hook}")
         make_callback(hook, self._objects, functions, kwargs={**runner, **kwargs})
+
+
+@contextmanager
+def paused_garbage_collection() -> Iterator[None]:
+    """No garbage collection: thousands of small arrays would set off full ones, of no use."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager
