@@ -15,19 +15,18 @@ from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.typing import AgentID
 
-from rllib_amagail.adversarial import REWARD_FORMS, RewardForm
+from rllib_amagail.adversarial import RewardForm
 from rllib_amagail.algorithm.env_check import inspect_environment
+from rllib_amagail.algorithm.field_checks import check_fields
 from rllib_amagail.algorithm.runner_choice import choose_env_runner
 from rllib_amagail.demonstrations import Demonstrations, bundled_path
 from rllib_amagail.learner.agent_module import AgentModule
 from rllib_amagail.learner.discriminator import Discriminator, discriminator_id
-from rllib_amagail.learner.expert_rows import PHI_MODES, Phi
+from rllib_amagail.learner.expert_rows import Phi
 from rllib_amagail.learner.learner import AMAGAILTorchLearner
 from rllib_amagail.learner.phi_filter import FilterPhi
 from rllib_amagail.learner.turns import EpisodesToTurns
 from rllib_amagail.runners.turn_env_runner import SortModules
-
-REWARD_SOURCES = ("discriminator", "environment", "zero")
 
 
 def own_policy(agent_id: AgentID, episode: Any, **kwargs: Any) -> str:
@@ -219,7 +218,7 @@ class AMAGAILConfig(PPOConfig):
             ValueError: a field out of its range, an environment that does not fit, or
                 demonstrations that do not fit the environment.
         """
-        self._check_fields()
+        check_fields(self)
         if self.env is not None and not self.in_evaluation:
             if self.phi != "filtered":
                 self.env_config = {**self.env_config, "phi_is_action": True}
@@ -233,35 +232,6 @@ class AMAGAILConfig(PPOConfig):
             if self.uses_demonstrations:
                 game.check_demonstrations(self.load_demonstrations())
         super().validate()
-
-    def _check_fields(self) -> None:
-        for name, allowed in (
-            ("reward_source", REWARD_SOURCES),
-            ("reward_form", REWARD_FORMS),
-            ("phi", PHI_MODES),
-        ):
-            if getattr(self, name) not in allowed:
-                found = getattr(self, name)
-                raise ValueError(f"{name} is {found!r}; expected one of {', '.join(allowed)}")
-        for name, smallest in (
-            ("discriminator_steps", 1),
-            ("discriminator_batch_size", 2),
-            ("bc_steps", 0),
-            ("bc_batch_size", 1),
-            ("value_only_iterations", 0),
-            ("gradient_penalty", 0.0),
-            ("bc_anchor", 0.0),
-            ("bc_lr", 0.0),
-        ):
-            if not getattr(self, name) >= smallest:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected >= {smallest}")
-        if self.num_demonstrations is not None and self.num_demonstrations < 1:
-            raise ValueError(f"num_demonstrations is {self.num_demonstrations}; expected >= 1")
-        if not self.discriminator_hiddens or min(self.discriminator_hiddens) < 1:
-            found = self.discriminator_hiddens
-            raise ValueError(f"discriminator_hiddens is {found}; expected positive widths")
-        if self.model_config.get("use_lstm"):
-            raise ValueError("use_lstm: recurrent policies are not supported yet")
 
     # --- what RLlib asks for ---------------------------------------------------------------------
 

@@ -1,0 +1,50 @@
+"""What values the fields of `AMAGAILConfig.imitation` may have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rllib_amagail.adversarial import REWARD_FORMS
+from rllib_amagail.learner.expert_rows import PHI_MODES
+
+REWARD_SOURCES = ("discriminator", "environment", "zero")
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "reward_source": REWARD_SOURCES,
+    "reward_form": REWARD_FORMS,
+    "phi": PHI_MODES,
+}
+_SMALLEST: Mapping[str, float] = {
+    "discriminator_steps": 1,
+    "discriminator_batch_size": 2,
+    "gradient_penalty": 0.0,
+    "bc_steps": 0,
+    "bc_lr": 0.0,
+    "bc_batch_size": 1,
+    "bc_anchor": 0.0,
+    "value_only_iterations": 0,
+}
+
+
+def check_fields(config: Any) -> None:
+    """Check every field by itself.
+
+    Raises:
+        ValueError: a field out of its range; says what was found and what is expected.
+    """
+    for name, allowed in _CHOICES.items():
+        found = getattr(config, name)
+        if found not in allowed:
+            raise ValueError(f"{name} is {found!r}; expected one of {', '.join(allowed)}")
+    for name, smallest in _SMALLEST.items():
+        found = getattr(config, name)
+        if not found >= smallest:
+            raise ValueError(f"{name} is {found}; expected >= {smallest}")
+    if config.num_demonstrations is not None and config.num_demonstrations < 1:
+        raise ValueError(f"num_demonstrations is {config.num_demonstrations}; expected >= 1")
+    widths = config.discriminator_hiddens
+    if not widths or min(widths) < 1:
+        raise ValueError(f"discriminator_hiddens is {widths}; expected positive widths")
+    if config.model_config.get("use_lstm"):
+        raise ValueError("use_lstm: recurrent policies are not supported yet")
