@@ -184,6 +184,40 @@ def test_inference_modules_have_no_baseline() -> None:
     assert not hasattr(module, "vf")
 
 
+@pytest.mark.parametrize(
+    ("actions", "model_config", "is_chain"),
+    [
+        (CHOOSE, {"fcnet_hiddens": [8, 8], "vf_share_layers": False}, True),
+        (CHOOSE, {"head_fcnet_hiddens": [4], "vf_share_layers": False}, True),
+        (CHOOSE, {"fcnet_hiddens": [8], "vf_share_layers": True}, False),
+        (gym.spaces.Box(-1.0, 1.0, (2,), np.float32), {"vf_share_layers": False}, False),
+    ],
+)
+def test_layers_called_directly_give_what_rllibs_models_give(
+    actions: gym.Space, model_config: dict, is_chain: bool
+) -> None:
+    """Wherever the policy is no plain chain, RLlib's own forward is used."""
+    torch.manual_seed(0)
+    module = AgentModule(observation_space=SEEN, action_space=actions, model_config=model_config)
+    assert bool(module._policy_layers) == is_chain
+    batch = {Columns.OBS: torch.randn(5, 3)}
+    ours = module.forward_inference(batch)[Columns.ACTION_DIST_INPUTS]
+    theirs = super(AgentModule, module)._forward(batch)[Columns.ACTION_DIST_INPUTS]
+    torch.testing.assert_close(ours, theirs, atol=0, rtol=0)
+
+
+def test_a_copied_policy_has_layers_of_its_own() -> None:
+    module = make_policy()
+    anchor = frozen_copy(module)
+    seen = {Columns.OBS: torch.ones(1, 3)}
+    before = anchor.forward_inference(seen)[Columns.ACTION_DIST_INPUTS].clone()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1.0)
+    torch.testing.assert_close(anchor.forward_inference(seen)[Columns.ACTION_DIST_INPUTS], before)
+    assert not torch.equal(module.forward_inference(seen)[Columns.ACTION_DIST_INPUTS], before)
+
+
 # --- expert rows and cloning ---------------------------------------------------------------------
 
 

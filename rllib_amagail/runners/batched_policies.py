@@ -15,7 +15,7 @@ from ray.rllib.core.distribution.torch.torch_distribution import TorchCategorica
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
 from ray.rllib.core.rl_module.rl_module import RLModule
 
-Decisions = dict[str, np.ndarray]  # actions [n, ...], action_logp [n], action_dist_inputs [n, K]
+Decisions = dict[str, np.ndarray]  # actions [n, ...], action_dist_inputs [n, K], action_logp [n]
 
 
 class BatchedPolicies:
@@ -67,7 +67,8 @@ class BatchedPolicies:
             steps: how many were sampled before.
 
         Returns:
-            Decisions by agent; none of policies that nobody needs.
+            Decisions by agent; none of policies that nobody needs. Those of categorical policies
+            have no ``action_logp`` yet: see `complete`.
         """
         timestep = self._timestep + steps * self._timesteps_per_step
         decisions: dict[str, Decisions] = {}
@@ -76,13 +77,7 @@ class BatchedPolicies:
             joined = rows[0] if len(rows) == 1 else np.concatenate(rows)
             if len(joined) == 0:
                 continue
-            inputs = self._forward(module_id, joined, timestep)
-            actions, logp = self._act(module_id, inputs)
-            columns = {
-                Columns.ACTIONS: actions,
-                Columns.ACTION_LOGP: logp,
-                Columns.ACTION_DIST_INPUTS: inputs.numpy(),
-            }
+            columns = self._act(module_id, self._forward(module_id, joined, timestep))
             start = 0
             for agent, part in zip(agents, rows, strict=True):
                 stop = start + len(part)
@@ -102,26 +97,48 @@ class BatchedPolicies:
             outputs = module._forward_inference(batch)
         return outputs[Columns.ACTION_DIST_INPUTS].detach().cpu()
 
-    def _act(self, module_id: str, inputs: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def _act(self, module_id: str, inputs: torch.Tensor) -> Decisions:
+        columns = {Columns.ACTION_DIST_INPUTS: inputs.numpy()}
         distribution = self._distributions[module_id]
         if distribution is TorchCategorical:
-            return self._act_categorical(inputs.numpy())
+            return columns | {Columns.ACTIONS: self._draw_categorical(inputs.numpy())}
         drawn = distribution.from_logits(inputs)
         if self._explore:
             actions = drawn.sample()
-            return actions.numpy(), drawn.logp(actions).numpy()
-        actions = drawn.to_deterministic().sample()
-        return actions.numpy(), np.zeros(len(actions), dtype=np.float32)
+            logp = drawn.logp(actions).numpy()
+        else:
+            actions = drawn.to_deterministic().sample()
+            logp = np.zeros(len(actions), dtype=np.float32)
+        return columns | {Columns.ACTIONS: actions.numpy(), Columns.ACTION_LOGP: logp}
 
-    def _act_categorical(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _draw_categorical(self, logits: np.ndarray) -> np.ndarray:
         """What `TorchCategorical` does, several times faster for the few rows of a round."""
-        if not self._explore:
-            return logits.argmax(axis=-1), np.zeros(len(logits), dtype=np.float32)
-        shifted = logits - logits.max(axis=-1, keepdims=True)
-        log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        # Gumbel noise: the largest sum is at k with the probability of k.
-        actions = (log_probabilities + self._rng.gumbel(size=logits.shape)).argmax(axis=-1)
-        return actions, log_probabilities[np.arange(len(actions)), actions]
+        if self._explore:
+            # Gumbel noise: the largest sum is at k with the probability of k.
+            logits = logits + self._rng.gumbel(size=logits.shape)
+        return logits.argmax(axis=-1)
+
+    def complete(self, decisions: Mapping[str, np.ndarray]) -> Decisions:
+        """Add ``action_logp`` where `decide` left it out: for many rounds at once it costs little.
+
+        Args:
+            decisions: columns `[n, ...]` of one agent, of any rounds.
+        """
+        if Columns.ACTION_LOGP in decisions:
+            return dict(decisions)
+        actions = decisions[Columns.ACTIONS]
+        if self._explore:
+            logp = categorical_logp(decisions[Columns.ACTION_DIST_INPUTS], actions)
+        else:
+            logp = np.zeros(len(actions), dtype=np.float32)
+        return dict(decisions) | {Columns.ACTION_LOGP: logp}
+
+
+def categorical_logp(logits: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """`[n]` log probabilities of `actions` (`[n]`) under a softmax of `logits` (`[n, K]`)."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    chosen = shifted[np.arange(len(actions)), actions]
+    return chosen - np.log(np.exp(shifted).sum(axis=-1))
 
 
 class UniformPolicies:
@@ -138,6 +155,10 @@ class UniformPolicies:
             for agent, rows in observations.items()
             if len(rows)
         }
+
+    def complete(self, decisions: Mapping[str, np.ndarray]) -> Decisions:
+        """As of `BatchedPolicies`; nothing is missing."""
+        return dict(decisions)
 
     def _draw(self, space: Space, count: int) -> np.ndarray:
         spaces = batch_space(space, count)

@@ -133,7 +133,7 @@ class BatchedRollout:
             actions = self._act(policies, acting, num_steps)
             played = step(actions)
             if played is None:
-                episodes += self._recorder.ended()
+                episodes += self._recorder.ended(policies.complete)
                 self.reset()
                 num_steps = 0
                 continue
@@ -145,9 +145,11 @@ class BatchedRollout:
             num_steps += int(acting.sum()) if self._count_agent_steps else num_worlds
         self.needs_reset = not goal.cuts_episodes
         if self.needs_reset:
-            return episodes + self._recorder.ended()
+            return episodes + self._recorder.ended(policies.complete)
         now = self.worlds
-        return episodes + self._recorder.cut(self._acting(), now.rounds, now.observations)
+        return episodes + self._recorder.cut(
+            self._acting(), now.rounds, now.observations, policies.complete
+        )
 
     def get_state(self) -> dict[str, Any]:
         """All that decides how the episodes go on, between two calls of `collect`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -50,6 +50,7 @@ class _Rows:
 
 
 _Columns = Mapping[str, np.ndarray]  # what the policy gave: name to [n, ...]
+Complete = Callable[[_Columns], _Columns]  # adds columns that are cheaper for all rows at once
 
 
 class TurnRecorder:
@@ -116,7 +117,11 @@ class TurnRecorder:
         self._begin_episodes(played.ended)
 
     def cut(
-        self, acting: np.ndarray, rounds: np.ndarray, observations: Mapping[str, np.ndarray]
+        self,
+        acting: np.ndarray,
+        rounds: np.ndarray,
+        observations: Mapping[str, np.ndarray],
+        complete: Complete,
     ) -> list[SingleAgentEpisode]:
         """End the recording and begin the next one with the open turns.
 
@@ -125,6 +130,7 @@ class TurnRecorder:
                 are not open.
             rounds: `[B]` this round.
             observations: agent to `[B, ...]`, in this round.
+            complete: adds what is missing in an agent's columns.
 
         Returns:
             Episodes that ended, and chunks of those under way, agent by agent, world by world.
@@ -133,13 +139,13 @@ class TurnRecorder:
             worlds = np.flatnonzero(acting[:, index])
             seen = observations[agent.agent][worlds]
             self._add_rows(index, worlds, rounds[worlds], _CUT, False, seen)
-        return self._end_recording()
+        return self._end_recording(complete)
 
-    def ended(self) -> list[SingleAgentEpisode]:
+    def ended(self, complete: Complete) -> list[SingleAgentEpisode]:
         """The recorded episodes that ended. Those under way are lost: `reset` comes next."""
-        return [episode for episode in self._end_recording() if episode.is_done]
+        return [episode for episode in self._end_recording(complete) if episode.is_done]
 
-    def _end_recording(self) -> list[SingleAgentEpisode]:
+    def _end_recording(self, complete: Complete) -> list[SingleAgentEpisode]:
         rewards = np.stack(self._rewards)  # [T, B, N]
         open_rewards = np.zeros(rewards.shape[1:])
         under_way = self._episodes == self._first_episodes
@@ -148,7 +154,8 @@ class TurnRecorder:
         for index in range(len(self._agents)):
             segments = self._cut_agent(index, rewards[:, :, index], open_rewards[:, index])
             if segments is not None:
-                episodes += self._build(index, segments, returned_turns[:, index])
+                columns = complete(segments.columns)
+                episodes += self._build(index, segments, columns, returned_turns[:, index])
         self._begin_recording(open_rewards, returned_turns)
         return episodes
 
@@ -227,7 +234,7 @@ class TurnRecorder:
         return segments
 
     def _build(
-        self, index: int, segments: _Segments, returned_turns: np.ndarray
+        self, index: int, segments: _Segments, columns: _Columns, returned_turns: np.ndarray
     ) -> list[SingleAgentEpisode]:
         """RLlib's episodes of an agent. `returned_turns`, `[B]`, is brought up to date."""
         agent, rows = self._agents[index], segments.rows
@@ -243,12 +250,12 @@ class TurnRecorder:
             under_way = serial == self._first_episodes[world]
             turns_before = int(self._returned_turns[world, index]) if under_way else 0
             episode_id = f"{self._name}_{serial}"
-            outputs = {name: column[first:last] for name, column in segments.columns.items()}
+            outputs = {name: column[first:last] for name, column in columns.items()}
             episode = SingleAgentEpisode(
                 f"{episode_id}_{agent.agent}",
                 observations=rows.observations[first : last + 1],
                 observation_space=agent.observation_space,
-                infos=[{} for _ in range(first, last + 1)],
+                infos=[{}] * (last - first + 1),  # all the same: what is known is in custom_data
                 actions=outputs.pop(Columns.ACTIONS),
                 action_space=agent.action_space,
                 rewards=rewards[first:last],
