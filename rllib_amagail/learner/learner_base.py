@@ -1,0 +1,117 @@
+"""What the learner holds from one epoch to the next: agents, demonstrations, random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+
+from rllib_amagail.learner.agent_state import AgentState
+from rllib_amagail.learner.discriminator import discriminator_id
+from rllib_amagail.learner.expert_rows import load_expert_rows
+from rllib_amagail.learner.generator_update import agree_on_minibatches
+from rllib_amagail.learner.turns import TurnBatch
+
+IMITATION_STATE = "imitation"
+
+
+class LearnerBase(PPOTorchLearner):
+    """An `AgentState` per policy and an own random generator besides RLlib's modules.
+
+    All of it is in the checkpoint. The stages of Algorithm 1 are in `AMAGAILTorchLearner`.
+    """
+
+    def build(self) -> None:
+        """Build modules and optimizers, load the demonstrations, standardise D's inputs."""
+        super().build()
+        agents = sorted(mid for mid in self.module.keys() if self._is_agent(mid))  # noqa: SIM118
+        self._agents = {mid: AgentState(self.module[mid].unwrapped()) for mid in agents}
+        # Learners draw different rows of their different shares.
+        entropy = None if self.config.seed is None else [self.config.seed, self._learner_index]
+        self._rng = np.random.default_rng(entropy)
+        self._updates = 0
+        if self.config.uses_demonstrations:
+            self._take_demonstrations()
+
+    # --- modules, several learners ---------------------------------------------------------------
+
+    def _is_agent(self, module_id: str) -> bool:
+        return module_id in self.config.policies
+
+    def _trained_modules(self) -> list[str]:
+        return [mid for mid in self._agents if self.should_module_be_updated(mid)]
+
+    def _agree_on_modules(self, turns: Mapping[str, TurnBatch]) -> list[tuple[str, int]]:
+        """Modules to update and their minibatches per epoch, the same on every learner.
+
+        A module that some learner has no row of is left out this time: a gradient step without it
+        would wait for ever.
+        """
+        rows = [len(turns[mid]) if mid in turns else 0 for mid in self._trained_modules()]
+        minibatches = agree_on_minibatches(rows, self.config.minibatch_size, self.distributed)
+        return [
+            (mid, n) for mid, n in zip(self._trained_modules(), minibatches, strict=True) if n > 0
+        ]
+
+    # --- demonstrations and state ----------------------------------------------------------------
+
+    def _take_demonstrations(self) -> None:
+        shares = (self._learner_index, self.config.num_learners) if self.distributed else (0, 1)
+        everything, share = load_expert_rows(self.config, self.module, *shares)
+        for module_id, agent in self._agents.items():
+            agent.expert_rows = everything[module_id]
+            if self.config.reward_source == "discriminator":
+                discriminator = self.module[discriminator_id(module_id)].unwrapped()
+                discriminator.standardise_with(everything[module_id].inputs)
+                inputs = share[module_id].inputs
+                agent.expert_inputs = torch.from_numpy(inputs).to(self._device)
+
+    def get_state(
+        self,
+        components: str | Collection[str] | None = None,
+        *,
+        not_components: str | Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """RLlib's state, and under "imitation" everything else that training depends on."""
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component(IMITATION_STATE, components, not_components):
+            state[IMITATION_STATE] = {
+                "updates": self._updates,
+                "generator": self._rng.bit_generator.state,
+                "kl_coeffs": {m: float(c) for m, c in self.curr_kl_coeffs_per_module.items()},
+                "agents": {mid: agent.get_state() for mid, agent in self._agents.items()},
+            }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `get_state`; parts that are missing stay as they are.
+
+        Raises:
+            ValueError: the state is of other agents or spaces.
+        """
+        imitation = state.get(IMITATION_STATE)
+        if imitation is not None:
+            found = {mid: agent["spaces"] for mid, agent in imitation["agents"].items()}
+            expected = {mid: agent.spaces for mid, agent in self._agents.items()}
+            if found != expected:
+                raise ValueError(
+                    f"this is the checkpoint of another game: found modules {found}, expected "
+                    f"{expected}. Restore it into an algorithm with the environment and policies "
+                    "it was saved with."
+                )
+        super().set_state(state)
+        if imitation is None:
+            return
+        self._updates = imitation["updates"]
+        self._rng.bit_generator.state = imitation["generator"]
+        if self._learner_index:  # the state is the first learner's
+            entropy = [self._learner_index, int(self._rng.integers(2**62))]
+            self._rng = np.random.default_rng(entropy)
+        for module_id, coeff in imitation["kl_coeffs"].items():
+            self.curr_kl_coeffs_per_module[module_id].data.fill_(coeff)
+        for module_id, agent in imitation["agents"].items():
+            self._agents[module_id].set_state(agent)
