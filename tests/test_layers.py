@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "rllib_amagail"
 LAYERS = {
     "adversarial": 0,
     "advantages": 0,
+    "kfac": 0,
     "running_moments": 0,
     "player_functions": 0,
     "turn_sampler": 0,
