@@ -67,6 +67,21 @@ def gradient_penalty(
     return (gradient.norm(dim=-1) - 1.0).square().mean()
 
 
+def group_lasso(input_weights: torch.Tensor) -> torch.Tensor:
+    """Sum over inputs of the norm of the weights that leave each (Yuan and Lin 2006).
+
+    Its gradient has the same length however small the weights are, so inputs that do not help
+    are switched off as a whole.
+
+    Args:
+        input_weights: ``[H, W]`` of the first layer, one column per input.
+
+    Returns:
+        Scalar, to be weighted by its coefficient.
+    """
+    return input_weights.norm(dim=0).sum()
+
+
 def reward_from_logits(logits_expert_is_high: torch.Tensor, form: RewardForm) -> torch.Tensor:
     """The discriminator's reward for policy rows.
 

@@ -97,6 +97,8 @@ def test_validate_says_what_a_file_holds(tmp_path: Path) -> None:
     assert Demonstrations.validate(tmp_path / "z.parquet") == {
         "game": "toy",
         "episodes": 2,
+        "has_actions": True,
+        "turns_kept_every": 1,
         "agents": {"a": rows, "b": rows},
     }
 

@@ -14,7 +14,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from rllib_amagail.demonstrations import DemonstrationsError
 from rllib_amagail.learner.agent_module import AgentModule
 from rllib_amagail.learner.behaviour_cloning import clone_behaviour, frozen_copy, policy_parameters
-from rllib_amagail.learner.discriminator import Discriminator, RowEncoder
+from rllib_amagail.learner.discriminator import Discriminator
 from rllib_amagail.learner.discriminator_update import update_discriminator
 from rllib_amagail.learner.expert_rows import ExpertRows, load_expert_rows
 from rllib_amagail.learner.generator_update import (
@@ -23,6 +23,7 @@ from rllib_amagail.learner.generator_update import (
     update_generator,
 )
 from rllib_amagail.learner.relabelling import discriminator_rewards
+from rllib_amagail.learner.row_encoder import RowEncoder
 from rllib_amagail.learner.sharding import EpisodeShards, episodes_of
 from rllib_amagail.learner.turns import TurnBatch
 from rllib_amagail.running_moments import RunningMoments
@@ -39,7 +40,7 @@ def make_discriminator(actions: gym.Space = CHOOSE) -> Discriminator:
         observation_space=SEEN,
         action_space=actions,
         learner_only=True,
-        model_config={"hiddens": [32]},
+        model_config={"hiddens": [32], "judged": "state_action"},
     )
 
 
@@ -98,6 +99,8 @@ def test_a_discriminator_separates_experts_from_random_rows() -> None:
         steps=60,
         batch_size=100,
         penalty_coeff=0.02,
+        input_noise=0.0,
+        group_lasso_coeff=0.0,
         rng=rng,
     )
     assert diagnostics["accuracy_expert_rows"] > 0.98
@@ -119,6 +122,8 @@ def test_equal_rows_leave_the_discriminator_undecided() -> None:
         steps=50,
         batch_size=500,
         penalty_coeff=1.0,
+        input_noise=0.0,
+        group_lasso_coeff=0.0,
         rng=rng,
     )
     assert abs(diagnostics["logits_expert_rows"] - diagnostics["logits_policy_rows"]) < 0.05
@@ -266,6 +271,7 @@ def test_learners_share_the_episodes_without_overlap() -> None:
         policies={"agent_1": None, "agent_2": None},
         policy_mapping_fn=lambda agent, episode: agent,
         phi="filtered",
+        discriminator_inputs="state_action",
     )
     module = SimpleNamespace(observation_space=SEEN, action_space=CHOOSE)
     modules = {"agent_1": module, "agent_2": module}

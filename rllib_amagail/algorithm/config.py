@@ -16,6 +16,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.typing import AgentID
 
 from rllib_amagail.adversarial import RewardForm
+from rllib_amagail.algorithm.demonstration_checks import check_teaching
 from rllib_amagail.algorithm.env_check import inspect_environment
 from rllib_amagail.algorithm.field_checks import check_fields
 from rllib_amagail.algorithm.runner_choice import choose_env_runner
@@ -25,6 +26,7 @@ from rllib_amagail.learner.discriminator import Discriminator, discriminator_id
 from rllib_amagail.learner.expert_rows import Phi
 from rllib_amagail.learner.learner import AMAGAILTorchLearner
 from rllib_amagail.learner.phi_filter import FilterPhi
+from rllib_amagail.learner.row_encoder import DiscriminatorInputs
 from rllib_amagail.learner.turns import EpisodesToTurns
 from rllib_amagail.runners.turn_env_runner import SortModules
 
@@ -93,10 +95,14 @@ class AMAGAILConfig(PPOConfig):
         self.discriminator_steps = 4
         self.discriminator_batch_size = 1000
         self.gradient_penalty = 0.02
+        self.discriminator_inputs: DiscriminatorInputs = "state_action"
+        self.discriminator_input_noise = 0.0
+        self.discriminator_group_lasso = 0.0
         self.bc_steps = 1000
         self.bc_lr = 1e-3
         self.bc_batch_size = 256
         self.bc_anchor = 1.0
+        self.bc_loss_coeff = 0.0
         self.value_only_iterations = 3
 
     def imitation(
@@ -113,10 +119,14 @@ class AMAGAILConfig(PPOConfig):
         discriminator_steps: int = NotProvided,
         discriminator_batch_size: int = NotProvided,
         gradient_penalty: float = NotProvided,
+        discriminator_inputs: DiscriminatorInputs = NotProvided,
+        discriminator_input_noise: float = NotProvided,
+        discriminator_group_lasso: float = NotProvided,
         bc_steps: int = NotProvided,
         bc_lr: float = NotProvided,
         bc_batch_size: int = NotProvided,
         bc_anchor: float = NotProvided,
+        bc_loss_coeff: float = NotProvided,
         value_only_iterations: int = NotProvided,
     ) -> Self:
         """Set what Algorithm 1 adds to RLlib.
@@ -138,12 +148,23 @@ class AMAGAILConfig(PPOConfig):
             discriminator_steps: steps on w an iteration (line 6 repeated).
             discriminator_batch_size: B, expert rows and policy rows a step.
             gradient_penalty: its weight on standardised inputs of D_w; 0 for none.
+            discriminator_inputs: what D_w judges. "state_action" (s, a); "state" s alone;
+                "state_pair" s and s' - s, with s' the agent's observation at its next turn or at
+                the end. The last two imitate from observation alone: Z needs no actions then, and
+                demonstrations without any need ``bc_steps=0``.
+            discriminator_input_noise: deviation of Gaussian noise on D_w's standardised inputs
+                while it learns; 0 for none. With few expert rows D_w learns them by heart without.
+            discriminator_group_lasso: weight of the sum, over inputs of D_w, of the norm of the
+                first layer's weights from that input; 0 for none.
             bc_steps: steps of behaviour cloning before the first iteration; 0 to start from
                 scratch.
             bc_lr: step size of behaviour cloning (Adam).
             bc_batch_size: rows a step of behaviour cloning.
             bc_anchor: weight of KL(pi_theta || pi_BC) in the policy's loss, so that adversarial
                 steps do no harm; without effect when ``bc_steps`` is 0.
+            bc_loss_coeff: weight of the cross-entropy -E_XE[log pi_theta(a|s)] in the policy's
+                loss, on ``bc_batch_size`` expert rows a minibatch; 0 for none. Unlike the anchor
+                it needs no cloned policy.
             value_only_iterations: iterations at the start in which only the baseline V_nu learns.
 
         Returns:
@@ -230,7 +251,9 @@ class AMAGAILConfig(PPOConfig):
             if self.env_runner_cls is None:
                 self.env_runner_cls = choose_env_runner(self, game.is_batched)
             if self.uses_demonstrations:
-                game.check_demonstrations(self.load_demonstrations())
+                demonstrations = self.load_demonstrations()
+                game.check_demonstrations(demonstrations)
+                check_teaching(self, demonstrations)
         super().validate()
 
     # --- what RLlib asks for ---------------------------------------------------------------------
@@ -253,7 +276,10 @@ class AMAGAILConfig(PPOConfig):
                 module_class=Discriminator,
                 observation_space=module_spec.observation_space,
                 action_space=module_spec.action_space,
-                model_config={"hiddens": list(self.discriminator_hiddens)},
+                model_config={
+                    "hiddens": list(self.discriminator_hiddens),
+                    "judged": self.discriminator_inputs,
+                },
                 learner_only=True,
             )
             for module_id, module_spec in spec.rl_module_specs.items()

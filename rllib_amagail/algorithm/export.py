@@ -43,7 +43,7 @@ def export_learned(algorithm: AMAGAIL, folder: str | Path) -> list[Path]:
             reward = shared | {
                 "kind": "reward",
                 "reward_form": algorithm.config.reward_form,
-                "model": {"hiddens": list(algorithm.config.discriminator_hiddens)},
+                "model": dict(spec.rl_module_specs[name].model_config),
             }
             written.append(_write(Path(folder) / "rewards", module_id, state[name], reward))
     return written

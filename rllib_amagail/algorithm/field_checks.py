@@ -7,6 +7,7 @@ from typing import Any
 
 from rllib_amagail.adversarial import REWARD_FORMS
 from rllib_amagail.learner.expert_rows import PHI_MODES
+from rllib_amagail.learner.row_encoder import DISCRIMINATOR_INPUTS
 
 REWARD_SOURCES = ("discriminator", "environment", "zero")
 
@@ -14,15 +15,19 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "reward_source": REWARD_SOURCES,
     "reward_form": REWARD_FORMS,
     "phi": PHI_MODES,
+    "discriminator_inputs": DISCRIMINATOR_INPUTS,
 }
 _SMALLEST: Mapping[str, float] = {
     "discriminator_steps": 1,
     "discriminator_batch_size": 2,
     "gradient_penalty": 0.0,
+    "discriminator_input_noise": 0.0,
+    "discriminator_group_lasso": 0.0,
     "bc_steps": 0,
     "bc_lr": 0.0,
     "bc_batch_size": 1,
     "bc_anchor": 0.0,
+    "bc_loss_coeff": 0.0,
     "value_only_iterations": 0,
 }
 

@@ -1,7 +1,8 @@
 """Expert demonstrations: validated records of episodes, and their files."""
 
 from rllib_amagail.demonstrations.bundled import bundled_path
-from rllib_amagail.demonstrations.data import Demonstrations, concatenate
+from rllib_amagail.demonstrations.concatenation import concatenate
+from rllib_amagail.demonstrations.data import Demonstrations
 from rllib_amagail.demonstrations.errors import DemonstrationsError
 from rllib_amagail.demonstrations.record import AgentRecord
 

@@ -21,7 +21,8 @@ class Demonstrations:
     """E expert episodes of N agents, numbered 0 to E - 1; validates itself.
 
     Every episode has at least one row, but need not have rows of every agent. Either all
-    records have rewards or none. Raises DemonstrationsError for anything inconsistent.
+    records have rewards or none, and either all have actions or none. Raises DemonstrationsError
+    for anything inconsistent.
     """
 
     agents: tuple[str, ...]
@@ -31,6 +32,7 @@ class Demonstrations:
     game: str | None = None
     player_function: dict[str, Any] | None = None  # as PlayerFunction.to_dict gives it
     provenance: dict[str, Any] = field(default_factory=dict)  # free JSON: command, seed, versions
+    turns_kept_every: int = 1  # k after `subsample(k)`: then no row's next turn is known
 
     def __post_init__(self) -> None:
         agents = tuple(self.agents)
@@ -56,10 +58,15 @@ class Demonstrations:
                     f"found a record of {record.agent!r}, expected of {agent!r}"
                 )
             record.check_spaces(self.observation_spaces[agent], self.action_spaces[agent])
-        with_rewards = [agent for agent in agents if self.records[agent].reward is not None]
-        if len(with_rewards) not in (0, len(agents)):
+        for name in ("reward", "action"):
+            found = [agent for agent in agents if getattr(self.records[agent], name) is not None]
+            if len(found) not in (0, len(agents)):
+                raise DemonstrationsError(
+                    f"found {name}s of {found} only, expected {name}s of all agents or of none"
+                )
+        if self.turns_kept_every < 1:
             raise DemonstrationsError(
-                f"found rewards of {with_rewards} only, expected rewards of all agents or of none"
+                f"found turns_kept_every {self.turns_kept_every}, expected 1 or more"
             )
         missing = np.flatnonzero(self.episode_lengths() == 0)
         if len(missing):
@@ -150,7 +157,13 @@ class Demonstrations:
             agent: {"rows": len(record), "turns": record.num_turns, "phi_share": record.phi_share}
             for agent, record in loaded.records.items()
         }
-        return {"game": loaded.game, "episodes": loaded.num_episodes, "agents": rows}
+        return {
+            "game": loaded.game,
+            "episodes": loaded.num_episodes,
+            "has_actions": loaded.has_actions,
+            "turns_kept_every": loaded.turns_kept_every,
+            "agents": rows,
+        }
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a Parquet file of plain types, in one step: `path` never holds half a file.
@@ -169,6 +182,8 @@ class Demonstrations:
             "player_function": self.player_function,
             "provenance": self.provenance,
             "num_episodes": self.num_episodes,
+            "has_actions": self.has_actions,
+            "turns_kept_every": self.turns_kept_every,
         }
         parquet.write(path, self.records, description)
 
@@ -177,6 +192,11 @@ class Demonstrations:
         """E."""
         last = [int(record.episode[-1]) for record in self.records.values() if len(record)]
         return max(last, default=-1) + 1
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether it is recorded what the agents did."""
+        return self.records[self.agents[0]].action is not None
 
     def episode_lengths(self) -> np.ndarray:
         """Rounds per episode, [E] int64: the last recorded round of any agent, plus one."""
@@ -236,6 +256,31 @@ class Demonstrations:
             )
         return self.select(range(num_episodes))
 
+    def without_actions(self) -> "Demonstrations":
+        """The same rows without actions, for imitation from observation alone."""
+        records = {agent: replace(record, action=None) for agent, record in self.records.items()}
+        return replace(self, records=records)
+
+    def subsample(self, every: int, rng: np.random.Generator) -> "Demonstrations":
+        """Keep one in `every` turns of each agent, as GAIL's experiments do (arXiv:1606.03476).
+
+        The first one kept is random per agent and episode, among the first `every` turns or as
+        many as there are, so that no agent loses an episode. phi rows are dropped. The next turn
+        of a row that is left is not known any more: there are no pairs (s, s') to judge.
+
+        Raises DemonstrationsError if `every` is below 1.
+        """
+        if every < 1:
+            raise DemonstrationsError(f"found every {every}, expected 1 or more")
+        records = {}
+        for agent, record in self.records.items():
+            turns = record.turns()
+            _, first, counts = np.unique(turns.episode, return_index=True, return_counts=True)
+            position = np.arange(len(turns)) - np.repeat(first, counts)
+            offset = np.repeat(rng.integers(np.minimum(every, counts)), counts)
+            records[agent] = AgentRecord(agent, **turns.columns(position % every == offset))
+        return replace(self, records=records, turns_kept_every=self.turns_kept_every * every)
+
     def check_trainable(self, min_rows: int = 1) -> None:
         """Raise DemonstrationsError unless every agent has at least `min_rows` >= 1 turns."""
         turns = {agent: record.num_turns for agent, record in self.records.items()}
@@ -276,41 +321,6 @@ class Demonstrations:
                 f"demonstrations do not fit: {'; '.join(differences)}: use the environment that "
                 f"recorded them, or record new ones"
             )
-
-
-def concatenate(parts: Sequence[Demonstrations]) -> Demonstrations:
-    """All episodes of `parts`, in order and renumbered; the provenances are kept in a list.
-
-    Raises DemonstrationsError if there are no parts or if they differ in agents, spaces, game,
-    player function or in having rewards.
-    """
-    if not parts:
-        raise DemonstrationsError("found no demonstrations to concatenate, expected at least one")
-    first = parts[0]
-    for part in parts[1:]:
-        part.check_compatible(first.agents, first.observation_spaces, first.action_spaces)
-        for name in ("game", "player_function"):
-            if getattr(part, name) != getattr(first, name):
-                raise DemonstrationsError(
-                    f"found {name} {getattr(part, name)}, expected {getattr(first, name)} as in "
-                    f"the first part"
-                )
-    with_rewards = [part.records[first.agents[0]].reward is not None for part in parts]
-    if len(set(with_rewards)) > 1:
-        raise DemonstrationsError("found parts with and without rewards, expected one kind")
-    starts = _starts(np.array([part.num_episodes for part in parts]))
-    records = {}
-    for agent in first.agents:
-        columns = [part.records[agent].columns(slice(None)) for part in parts]
-        for part_columns, start in zip(columns, starts, strict=True):
-            part_columns["episode"] = part_columns["episode"] + start
-        joined: dict[str, Any] = {
-            name: None if value is None else np.concatenate([each[name] for each in columns])
-            for name, value in columns[0].items()
-        }
-        records[agent] = AgentRecord(agent, **joined)
-    provenance = {"concatenated": [part.provenance for part in parts]}
-    return replace(first, records=records, provenance=provenance)
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from rllib_amagail.demonstrations.errors import DemonstrationsError
 from rllib_amagail.demonstrations.record import AgentRecord
 from rllib_amagail.spaces import space_from_dict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MAX_TEXT = 16 * 2**20  # bytes; spaces and provenance take a few thousand
 _FIELDS = {
     "schema_version",
@@ -26,6 +26,8 @@ _FIELDS = {
     "num_episodes",
     "checksum",
 }
+# What version 2 adds, and what a file of version 1 means by its absence.
+_SINCE_VERSION_2 = {"has_actions": True, "turns_kept_every": 1}
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,19 @@ class Metadata:
     agents: tuple[str, ...]
     observation_spaces: dict[str, Space]
     action_spaces: dict[str, Space]
+    has_actions: bool
+    turns_kept_every: int
 
 
 def encode(description: dict[str, Any], records: Mapping[str, AgentRecord]) -> bytes:
-    """The text to store: `description` with version and checksum. Refuses what `decode` would."""
-    stored = {**description, "schema_version": SCHEMA_VERSION}
+    """The text to store: `description` with version and checksum. Refuses what `decode` would.
+
+    The version is the oldest that can say it, so that older packages read what they understand.
+    """
+    is_plain = all(description[name] == value for name, value in _SINCE_VERSION_2.items())
+    stored = {**description, "schema_version": 1 if is_plain else 2}
+    if is_plain:
+        stored = {name: value for name, value in stored.items() if name not in _SINCE_VERSION_2}
     stored["checksum"] = checksum(stored, records)
     text = _canonical(stored)
     decode(text)
@@ -62,16 +72,27 @@ def decode(text: bytes) -> Metadata:
     except (ValueError, RecursionError) as error:
         raise DemonstrationsError(f"found metadata that is not JSON: {error}") from error
     version = stored.get("schema_version") if isinstance(stored, dict) else None
-    if type(version) is not int or version != SCHEMA_VERSION:
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise DemonstrationsError(
-            f"found schema version {str(version)[:100]}, expected {SCHEMA_VERSION}: if the file is "
-            f"newer than this package, upgrade the package"
+            f"found schema version {str(version)[:100]}, expected 1 to {SCHEMA_VERSION}: if the "
+            f"file is newer than this package, upgrade the package"
         )
-    if set(stored) != _FIELDS:
-        wrong = sorted(set(stored) ^ _FIELDS)
+    fields = _FIELDS | set(_SINCE_VERSION_2 if version >= 2 else ())
+    if set(stored) != fields:
+        wrong = sorted(set(stored) ^ fields)
         raise DemonstrationsError(
-            f"found metadata with missing or unknown fields {wrong[:9]}, expected {sorted(_FIELDS)}"
+            f"found metadata with missing or unknown fields {wrong[:9]}, expected {sorted(fields)}"
         )
+    since = {
+        **_SINCE_VERSION_2,
+        **{name: stored[name] for name in _SINCE_VERSION_2 if name in stored},
+    }
+    for name, default in _SINCE_VERSION_2.items():
+        if type(since[name]) is not type(default):
+            raise DemonstrationsError(
+                f"found {name} {str(since[name])[:100]} in the metadata, expected a "
+                f"{type(default).__name__}"
+            )
     agents = stored["agents"]
     if not isinstance(agents, list) or not agents or any(type(a) is not str for a in agents):
         raise DemonstrationsError(
@@ -83,6 +104,7 @@ def decode(text: bytes) -> Metadata:
         observation_spaces=_spaces("observation_spaces", stored["observation_spaces"], agents),
         action_spaces=_spaces("action_spaces", stored["action_spaces"], agents),
         description=stored,
+        **since,
     )
 
 

@@ -39,7 +39,7 @@ _COLUMNS = [
     pa.field("agent", pa.dictionary(pa.int32(), pa.string()), nullable=False),
     pa.field("participates", pa.bool_(), nullable=False),
     pa.field("observation", _list_of(pa.float32()), nullable=False),
-    pa.field("action", _list_of(pa.float64())),  # null: phi
+    pa.field("action", _list_of(pa.float64())),  # null: phi, or actions were not recorded
 ]
 _MASK = pa.field("action_mask", _list_of(pa.bool_()))  # null: an agent without a mask
 _REWARD = pa.field("reward", pa.float32(), nullable=False)
@@ -130,7 +130,8 @@ def _read(source: pa.NativeFile, max_bytes: int) -> dict[str, Any]:
     for agent, parts in groups.items():
         parts = parts or [_columns(file.schema_arrow.empty_table(), agent, about, 0)]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        records[agent] = AgentRecord(agent, **joined)
+        action = joined.pop("action", None)
+        records[agent] = AgentRecord(agent, action=action, **joined)
     if metadata.checksum(about.description, records) != about.checksum:
         raise DemonstrationsError(
             "found contents that do not match the checksum, expected the file as it was written: "
@@ -143,6 +144,7 @@ def _read(source: pa.NativeFile, max_bytes: int) -> dict[str, Any]:
         "observation_spaces": about.observation_spaces,
         "action_spaces": about.action_spaces,
         **{name: about.description[name] for name in names},
+        "turns_kept_every": about.turns_kept_every,
     }
 
 
@@ -219,9 +221,10 @@ def _columns(table: pa.Table, agent: str, about: metadata.Metadata, first_row: i
         columns["observation"] = _matrix(
             table, "observation", observations.feature_size, everywhere
         )
-        columns["action"] = np.zeros((len(own), *actions.shape), actions.dtype)
-        values = _matrix(table, "action", actions.low.size, own)
-        columns["action"][own] = actions.encode(values.reshape(-1, *actions.shape))
+        values = _matrix(table, "action", actions.low.size, own & about.has_actions)
+        if about.has_actions:
+            columns["action"] = np.zeros((len(own), *actions.shape), actions.dtype)
+            columns["action"][own] = actions.encode(values.reshape(-1, *actions.shape))
         if observations.mask_size:
             if "action_mask" not in table.column_names:
                 raise ValueError("found no column action_mask, expected the masks of this agent")
@@ -264,7 +267,7 @@ def _matrix(table: pa.Table, name: str, width: int, present: np.ndarray) -> np.n
 
 def _tables(record: AgentRecord, schema: pa.Schema) -> Iterator[pa.Table]:
     """The rows of one agent, in tables of the size of a row group."""
-    action_width = math.prod(record.action.shape[1:])
+    action_width = 1 if record.action is None else math.prod(record.action.shape[1:])
     width = max(record.observation.shape[1], action_width)
     if record.action_mask is not None:
         width = max(width, record.action_mask.shape[1])
@@ -273,12 +276,15 @@ def _tables(record: AgentRecord, schema: pa.Schema) -> Iterator[pa.Table]:
         columns = record.columns(slice(start, start + step))
         own, mask = columns["participates"], columns["action_mask"]
         everywhere = np.ones(len(own), bool)
-        actions = columns["action"].reshape(len(own), action_width)[own].astype(np.float64)
         columns["agent"] = pa.DictionaryArray.from_arrays(
             np.zeros(len(own), np.int32), pa.array([record.agent])
         )
         columns["observation"] = _lists(columns["observation"], everywhere, pa.float32())
-        columns["action"] = _lists(actions, own, pa.float64())
+        if record.action is None:
+            columns["action"] = pa.nulls(len(own), _list_of(pa.float64()))
+        else:
+            actions = columns["action"].reshape(len(own), action_width)[own].astype(np.float64)
+            columns["action"] = _lists(actions, own, pa.float64())
         if mask is None:
             columns["action_mask"] = pa.nulls(len(own), _MASK.type)
         else:

@@ -18,7 +18,9 @@ class AgentRecord:
 
     A row whose `participates` is False holds phi, the paper's placeholder action (section 3.3).
     Dense sources have such rows, sparse sources do not; `turns()` is the same for both. The
-    arrays are read-only. Raises DemonstrationsError, naming agent, row, episode and round.
+    arrays are read-only. Demonstrations for imitation from observation alone have no actions: their
+    `action` is None, their `participates` stays. Raises DemonstrationsError, naming agent, row,
+    episode and round.
     """
 
     agent: str
@@ -26,7 +28,7 @@ class AgentRecord:
     round: np.ndarray  # [K] int64, from 0
     participates: np.ndarray  # [K] bool
     observation: np.ndarray  # [K, D] float32, flat features without the mask
-    action: np.ndarray  # canonical: [K] or [K, n] int64, [K, d] float32; zeros where phi
+    action: np.ndarray | None  # canonical: [K] or [K, n] int64, [K, d] float32; zeros where phi
     action_mask: np.ndarray | None = None  # [K, M] bool
     reward: np.ndarray | None = None  # [K] float32
 
@@ -35,10 +37,9 @@ class AgentRecord:
             self._store(name, np.int64, 1)
         self._store("participates", np.bool_, 1)
         self._store("observation", np.float32, 2)
-        if np.asarray(self.action).dtype.kind == "f":
-            self._store("action", np.float32, 2)
-        else:
-            self._store("action", np.int64, 1, 2)
+        if self.action is not None:
+            is_box = np.asarray(self.action).dtype.kind == "f"
+            self._store("action", *((np.float32, 2) if is_box else (np.int64, 1, 2)))
         if self.action_mask is not None:
             self._store("action_mask", np.bool_, 2)
         if self.reward is not None:
@@ -47,21 +48,15 @@ class AgentRecord:
         self._check_finite("observation", self.observation)
         if self.reward is not None:
             self._check_finite("reward", self.reward[:, None])
-        phi = ~self.participates
-        wrong = phi & (self.action.reshape(len(phi), -1) != 0).any(axis=1) if len(phi) else phi
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise DemonstrationsError(
-                f"{self.locate(row)}: found action {self.action[row]} of a non-participant, "
-                f"expected zeros: phi is recorded by participates = False"
-            )
+        if self.action is not None:
+            self._check_phi(self.action)
 
     def __len__(self) -> int:
         return len(self.episode)
 
     @property
     def num_turns(self) -> int:
-        """How many rows hold an action."""
+        """How many rows are turns, whether their actions were recorded or not."""
         return int(self.participates.sum())
 
     @property
@@ -83,7 +78,7 @@ class AgentRecord:
     def check_spaces(self, observation_space: Space, action_space: Space) -> None:
         """Raise DemonstrationsError unless features, mask and actions belong to the spaces.
 
-        Actions are checked where the agent participates.
+        Actions, if there are any, are checked where the agent participates.
         """
         try:
             layout = ObservationLayout.from_space(observation_space)
@@ -101,6 +96,8 @@ class AgentRecord:
                     f"found {found[0]} features and {found[1]} mask columns, expected "
                     f"{expected[0]} and {expected[1]} for {observation_space}"
                 )
+            if self.action is None:
+                return
             turns = np.flatnonzero(self.participates)
             turn_masks = None if mask is None else mask[turns]
             invalid = actions.first_invalid(self.action[turns], turn_masks)
@@ -144,6 +141,17 @@ class AgentRecord:
                 f"{self.locate(row)}: found it after episode {self.episode[row - 1]}, round "
                 f"{self.round[row - 1]}, expected rows sorted by (episode, round) without "
                 f"duplicates: sort the rows and keep one per round"
+            )
+
+    def _check_phi(self, action: np.ndarray) -> None:
+        wrong = ~self.participates
+        if len(wrong):
+            wrong &= (action.reshape(len(wrong), -1) != 0).any(axis=1)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DemonstrationsError(
+                f"{self.locate(row)}: found action {action[row]} of a non-participant, "
+                f"expected zeros: phi is recorded by participates = False"
             )
 
     def _check_finite(self, name: str, array: np.ndarray) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.numpy import convert_to_numpy
 from ray.rllib.utils.torch_utils import convert_to_torch_tensor
 
-from rllib_amagail.learner.behaviour_cloning import frozen_copy
-from rllib_amagail.learner.discriminator import RowEncoder
+from rllib_amagail.learner.behaviour_cloning import cloning_loss, frozen_copy
 from rllib_amagail.learner.expert_rows import ExpertRows
+from rllib_amagail.learner.row_encoder import DiscriminatorInputs, RowEncoder
 from rllib_amagail.running_moments import RunningMoments
 
 
@@ -22,21 +23,26 @@ class AgentState:
 
     Args:
         module: the policy module, not wrapped for several learners.
+        judged: what the discriminator sees of a turn.
     """
 
-    def __init__(self, module: RLModule) -> None:
+    def __init__(self, module: RLModule, judged: DiscriminatorInputs) -> None:
         self._module = module
         self.spaces = f"{module.observation_space} -> {module.action_space}"
-        self.encoder = RowEncoder(module.observation_space, module.action_space)
+        self.encoder = RowEncoder(module.observation_space, module.action_space, judged)
         self.reward_moments = RunningMoments()
         self.value_moments = RunningMoments()
         self.anchor: RLModule | None = None  # pi_BC
         self.expert_rows: ExpertRows  # all rows, to clone; set with the demonstrations
-        self.expert_inputs: torch.Tensor  # [K, D + A], this learner's share, to judge
+        self.expert_inputs: torch.Tensor  # [K', W], this learner's share, to judge
 
     def drop_anchor(self) -> None:
         """Keep the policy as it is now as the anchor."""
         self.anchor = frozen_copy(self._module)
+
+    def cloning_loss(self, batch_size: int, rng: np.random.Generator) -> torch.Tensor:
+        """Cross-entropy of random expert rows under the policy as it is now, in nats."""
+        return cloning_loss(self._module, self.expert_rows, batch_size=batch_size, rng=rng)
 
     def get_state(self) -> dict[str, Any]:
         """What training depends on, for `set_state`."""

@@ -44,20 +44,31 @@ def clone_behaviour(
         Mean negative log likelihood of the last step's rows, in nats.
     """
     optimizer = torch.optim.Adam(module.parameters(), lr=lr, fused=True)
-    distribution = module.get_train_action_dist_cls()
-    device = next(module.parameters()).device
-    observations = torch.from_numpy(rows.observations).to(device)
-    actions = torch.from_numpy(rows.actions).to(device)
     loss = torch.tensor(float("nan"))
     for _ in range(steps):
-        drawn = torch.from_numpy(rng.integers(len(rows), size=batch_size))
-        outputs = module.forward_train({Columns.OBS: observations[drawn]})
-        policy = distribution.from_logits(outputs[Columns.ACTION_DIST_INPUTS])
-        loss = -policy.logp(actions[drawn]).mean()
+        loss = cloning_loss(module, rows, batch_size=batch_size, rng=rng)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
     return float(loss.detach())
+
+
+def cloning_loss(
+    module: RLModule, rows: ExpertRows, *, batch_size: int, rng: np.random.Generator
+) -> torch.Tensor:
+    """Cross-entropy of random expert rows, in nats: a step of cloning, or a term of a loss.
+
+    Args:
+        module: the policy, not wrapped for several learners.
+        rows: the demonstrations, with actions.
+        batch_size: rows to draw.
+        rng: draws them.
+    """
+    device = next(module.parameters()).device
+    observations, actions = (column.to(device) for column in rows.draw(batch_size, rng))
+    outputs = module.forward_train({Columns.OBS: observations})
+    policy = module.get_train_action_dist_cls().from_logits(outputs[Columns.ACTION_DIST_INPUTS])
+    return -policy.logp(actions).mean()
 
 
 def frozen_copy(module: RLModule) -> RLModule:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from ray.rllib.core.rl_module.rl_module import RLModule
 
-from rllib_amagail.adversarial import discriminator_loss, gradient_penalty
+from rllib_amagail.adversarial import discriminator_loss, gradient_penalty, group_lasso
 from rllib_amagail.learner.discriminator import INPUTS, LOGITS_EXPERT_IS_HIGH, Discriminator
 
 
@@ -21,6 +21,8 @@ def update_discriminator(
     steps: int,
     batch_size: int,
     penalty_coeff: float,
+    input_noise: float,
+    group_lasso_coeff: float,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Take ``steps`` gradient steps, each on ``batch_size`` expert and as many policy rows.
@@ -28,32 +30,42 @@ def update_discriminator(
     Args:
         discriminator: the module, wrapped for several learners or not.
         optimizer: of its parameters.
-        expert_inputs: ``[K, D + A]`` rows of the demonstrations.
-        policy_inputs: ``[T, D + A]`` rows of this iteration's rollouts.
+        expert_inputs: ``[K, W]`` rows of the demonstrations.
+        policy_inputs: ``[T, W]`` rows of this iteration's rollouts.
         steps: gradient steps.
-        batch_size: B rows of either kind a step, fewer where there are not so many.
+        batch_size: B rows of either kind a step, drawn with replacement: few expert rows must not
+            mean few policy rows.
         penalty_coeff: weight of the gradient penalty on standardised inputs; 0 for none.
-        rng: draws the rows and mixes the penalty's inputs.
+        input_noise: deviation of the Gaussian noise added to standardised inputs, expert and
+            policy rows alike; 0 for none.
+        group_lasso_coeff: weight of the group lasso on the first layer; 0 for none.
+        rng: draws the rows and the noise, and mixes the penalty's inputs.
 
     Returns:
         Diagnostics of the last step, as scalar tensors.
     """
-    size = min(batch_size, len(expert_inputs), len(policy_inputs))
     module: Discriminator = discriminator.unwrapped()
     for _ in range(steps):
-        expert = expert_inputs[torch.from_numpy(rng.integers(len(expert_inputs), size=size))]
-        policy = policy_inputs[torch.from_numpy(rng.integers(len(policy_inputs), size=size))]
+        expert = expert_inputs[torch.from_numpy(rng.integers(len(expert_inputs), size=batch_size))]
+        policy = policy_inputs[torch.from_numpy(rng.integers(len(policy_inputs), size=batch_size))]
+        if input_noise > 0:
+            expert, policy = (
+                _with_noise(rows, input_noise * module.input_scale, rng)
+                for rows in (expert, policy)
+            )
         outputs = discriminator.forward_train({INPUTS: torch.cat([expert, policy])})
-        expert_logits, policy_logits = outputs[LOGITS_EXPERT_IS_HIGH].split(size)
+        expert_logits, policy_logits = outputs[LOGITS_EXPERT_IS_HIGH].split(batch_size)
         loss = discriminator_loss(expert_logits, policy_logits)
         if penalty_coeff > 0:
-            mixing = torch.from_numpy(rng.random((size, 1), np.float32)).to(expert.device)
+            mixing = torch.from_numpy(rng.random((batch_size, 1), np.float32)).to(expert.device)
             loss = loss + penalty_coeff * gradient_penalty(
                 module.logits_of_standardised,
                 module.standardise(expert),
                 module.standardise(policy),
                 mixing,
             )
+        if group_lasso_coeff > 0:
+            loss = loss + group_lasso_coeff * group_lasso(module.input_weights)
         _descend(optimizer, loss)
     return discriminator_diagnostics(loss, expert_logits, policy_logits)
 
@@ -73,6 +85,13 @@ def discriminator_diagnostics(
         "logits_expert_rows": expert_logits.detach().mean(),
         "logits_policy_rows": policy_logits.detach().mean(),
     }
+
+
+def _with_noise(
+    rows: torch.Tensor, deviation: torch.Tensor, rng: np.random.Generator
+) -> torch.Tensor:
+    noise = torch.from_numpy(rng.standard_normal(tuple(rows.shape), np.float32))
+    return rows + deviation * noise.to(rows.device)
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:

@@ -8,9 +8,10 @@ from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from rllib_amagail.demonstrations import AgentRecord, Demonstrations, DemonstrationsError
-from rllib_amagail.learner.discriminator import RowEncoder
+from rllib_amagail.learner.row_encoder import DiscriminatorInputs, RowEncoder
 
 Phi = Literal["filtered", "chosen", "executed"]
 PHI_MODES: tuple[str, ...] = get_args(Phi)
@@ -21,11 +22,17 @@ class ExpertRows:
     """K expert rows that one module learns from, of all agents mapped to it."""
 
     observations: np.ndarray  # [K, F] float32, features then action mask
-    actions: np.ndarray  # [K, ...] in the module's action space
-    inputs: np.ndarray  # [K, D + A] discriminator inputs
+    actions: np.ndarray | None  # [K, ...] in the module's action space; None: not recorded
+    inputs: np.ndarray  # [K', W] discriminator inputs; K' < K for pairs (s, s')
 
     def __len__(self) -> int:
-        return len(self.actions)
+        return len(self.observations)
+
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """``size`` random observations and their actions, drawn with replacement."""
+        assert self.actions is not None
+        drawn = rng.integers(len(self), size=size)
+        return torch.from_numpy(self.observations[drawn]), torch.from_numpy(self.actions[drawn])
 
     @classmethod
     def collect(
@@ -35,27 +42,42 @@ class ExpertRows:
         observation_space: gym.Space,
         action_space: gym.Space,
         phi: Phi,
+        judged: DiscriminatorInputs = "state_action",
     ) -> ExpertRows:
         """The rows of ``agents`` for a module with these spaces.
 
         With ``phi="filtered"`` rows (s, phi) are dropped (line 5). Otherwise phi is an ordinary
         action, the last one of a space that has one action more than the demonstrations'.
 
+        Pairs (s, s') join an agent's successive turns (rows, if phi is an action). The last row of
+        an episode has no partner: the observation after it is not recorded.
+
         Raises:
             DemonstrationsError: phi is to be an action, but the demonstrations hold turns only, or
-                the module's space has no action for it.
+                the module's space has no action for it; actions or pairs are to be judged, but
+                there are none.
         """
+        check_judged(demonstrations, judged)
+        encoder = RowEncoder(observation_space, action_space, judged)
         parts = []
         for agent in agents:
             record = demonstrations.records[agent]
             if phi == "filtered":
-                parts.append(_rows(record.turns()))
+                record = record.turns()
+                observations, actions = _rows(record)
             else:
-                parts.append(_rows_with_phi(agent, record, demonstrations, action_space))
-        observations = np.concatenate([part[0] for part in parts])
-        actions = np.concatenate([part[1] for part in parts])
-        encoder = RowEncoder(observation_space, action_space)
-        return cls(observations, actions, encoder.encode(observations, actions))
+                observations, actions = _rows_with_phi(agent, record, demonstrations, action_space)
+            inputs = encoder.encode(observations, actions, np.roll(observations, -1, axis=0))
+            if judged == "state_pair":
+                inputs = inputs[:-1][record.episode[1:] == record.episode[:-1]]
+            parts.append((observations, actions, inputs))
+        columns = [_join(column) for column in zip(*parts, strict=True)]
+        if len(columns[2]) == 0:
+            raise DemonstrationsError(
+                f"agents {list(agents)} have no two turns in one episode; expected some, because "
+                "discriminator_inputs is 'state_pair'. Record longer episodes, or set 'state'"
+            )
+        return cls(*columns)
 
 
 def load_expert_rows(
@@ -86,6 +108,7 @@ def load_expert_rows(
                 modules[module_id].observation_space,
                 modules[module_id].action_space,
                 config.phi,
+                config.discriminator_inputs,
             )
             for module_id, agents in agents_of.items()
             if agents
@@ -98,7 +121,27 @@ def load_expert_rows(
     return everything, collect(demonstrations.select(share))
 
 
-def _rows(record: AgentRecord) -> tuple[np.ndarray, np.ndarray]:
+def check_judged(demonstrations: Demonstrations, judged: DiscriminatorInputs) -> None:
+    """Raise DemonstrationsError unless the demonstrations hold what is to be judged."""
+    if judged == "state_action" and not demonstrations.has_actions:
+        raise DemonstrationsError(
+            "the demonstrations have no actions, but discriminator_inputs is 'state_action'; "
+            "set 'state' or 'state_pair' to imitate from observation alone"
+        )
+    if judged == "state_pair" and demonstrations.turns_kept_every > 1:
+        raise DemonstrationsError(
+            f"one turn in {demonstrations.turns_kept_every} was kept, so what an agent saw next is "
+            "not known, but discriminator_inputs is 'state_pair'; set 'state_action' or 'state', "
+            "or use whole episodes"
+        )
+
+
+def _join(parts: Sequence[np.ndarray | None]) -> Any:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
+
+
+def _rows(record: AgentRecord) -> tuple[np.ndarray, np.ndarray | None]:
     mask = record.action_mask
     observations = record.observation
     if mask is not None:
@@ -108,7 +151,7 @@ def _rows(record: AgentRecord) -> tuple[np.ndarray, np.ndarray]:
 
 def _rows_with_phi(
     agent: str, record: AgentRecord, demonstrations: Demonstrations, action_space: gym.Space
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray | None]:
     observations, actions = _rows(record)
     recorded = demonstrations.action_spaces[agent]
     if action_space == recorded:  # the environment says that this agent never abstains
@@ -128,4 +171,6 @@ def _rows_with_phi(
     if record.action_mask is not None:  # phi is always allowed
         allowed = np.ones((len(observations), 1), np.float32)
         observations = np.concatenate([observations, allowed], axis=1)
+    if actions is None:
+        return observations, None
     return observations, np.where(record.participates, actions, action_space.n - 1)

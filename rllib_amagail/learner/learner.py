@@ -18,6 +18,7 @@ from rllib_amagail.learner.behaviour_cloning import (
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.discriminator_update import update_discriminator
 from rllib_amagail.learner.generator_update import ppo_columns, update_generator
+from rllib_amagail.learner.judged_rows import comparable_rows, encode_turns
 from rllib_amagail.learner.learner_base import LearnerBase
 from rllib_amagail.learner.relabelling import discriminator_rewards
 from rllib_amagail.learner.sharding import episodes_of
@@ -61,7 +62,7 @@ class AMAGAILTorchLearner(LearnerBase):
         for module_id, minibatches in self._agree_on_modules(turns):
             module_turns = turns[module_id]
             inputs = self._encode(module_id, module_turns)
-            self._update_discriminator(module_id, inputs)  # lines 3 and 6
+            self._update_discriminator(module_id, module_turns, inputs)  # lines 3 and 6
             rewards = self._relabel(module_id, module_turns, inputs)  # equation 14
             batch = self._estimate_advantages(module_id, module_turns, rewards)  # line 9
             self._update_generator(module_id, batch, minibatches)  # lines 11 and 12
@@ -105,26 +106,24 @@ class AMAGAILTorchLearner(LearnerBase):
         )
 
     def _encode(self, module_id: str, turns: TurnBatch) -> torch.Tensor:
-        """``[T, D + A]`` discriminator inputs; with phi "executed", of what the game did."""
-        actions = turns.actions
-        if self.config.phi == "executed" and not turns.participates.all():
-            phi_action = self.module[module_id].action_space.n - 1
-            actions = np.where(turns.participates, actions, phi_action)
-        inputs = self._agents[module_id].encoder.encode(turns.observations, actions)
+        """``[T, W]`` discriminator inputs."""
+        inputs = encode_turns(self._agents[module_id].encoder, turns, self.config.phi)
         return torch.from_numpy(inputs).to(self._device)
 
-    def _update_discriminator(self, module_id: str, inputs: torch.Tensor) -> None:
+    def _update_discriminator(self, module_id: str, turns: TurnBatch, inputs: torch.Tensor) -> None:
         if self.config.reward_source != "discriminator":
             return
-        name = discriminator_id(module_id)
+        agent, name = self._agents[module_id], discriminator_id(module_id)
         diagnostics = update_discriminator(
             self.module[name],
             self.get_optimizer(name),
-            self._agents[module_id].expert_inputs,
-            inputs,
+            agent.expert_inputs,
+            inputs[torch.from_numpy(comparable_rows(agent.encoder, turns))],
             steps=self.config.discriminator_steps,
             batch_size=self.config.discriminator_batch_size,
             penalty_coeff=self.config.gradient_penalty,
+            input_noise=self.config.discriminator_input_noise,
+            group_lasso_coeff=self.config.discriminator_group_lasso,
             rng=self._rng,
         )
         self.metrics.log_dict(diagnostics, key=module_id, window=1)
@@ -207,7 +206,7 @@ class AMAGAILTorchLearner(LearnerBase):
         batch: dict[str, Any],
         fwd_out: dict[str, torch.Tensor],
     ) -> torch.Tensor:
-        """PPO's loss, plus ``bc_anchor * KL(pi_theta || pi_BC)`` where there is an anchor.
+        """PPO's loss, plus ``bc_anchor * KL(pi_theta || pi_BC)`` and ``bc_loss_coeff`` times BC's.
 
         During the first ``value_only_iterations`` only the baseline learns (line 11): a policy
         that starts well must not follow the advantages of an untrained one.
@@ -231,6 +230,9 @@ class AMAGAILTorchLearner(LearnerBase):
         if _ANCHOR_LOGITS in batch:
             anchor = distribution.from_logits(batch[_ANCHOR_LOGITS])
             loss = loss + config.bc_anchor * policy.kl(anchor).mean()
+        if config.bc_loss_coeff > 0:
+            agent = self._agents[module_id]
+            loss = loss + config.bc_loss_coeff * agent.cloning_loss(config.bc_batch_size, self._rng)
         return loss
 
     # --- optimizers ------------------------------------------------------------------------------

@@ -73,6 +73,20 @@ class TurnBatch:
         return next_rounds - self.rounds
 
     @property
+    def next_observations(self) -> np.ndarray:
+        """``[T, F]`` what the agent sees at its next turn, or its final observation."""
+        shifted = np.roll(self.observations, -1, axis=0)
+        shifted[self.segment_starts[1:] - 1] = self.final_observations
+        return shifted
+
+    @property
+    def has_next_turn(self) -> np.ndarray:
+        """``[T]`` whether another turn of the same agent episode follows."""
+        follows = np.ones(len(self), bool)
+        follows[self.segment_starts[1:] - 1] = False
+        return follows
+
+    @property
     def phi_share(self) -> float:
         """Share of the agent's rounds, from its first row on, in which it did not participate."""
         return 1.0 - float(self.participates.sum() / self.elapsed_rounds.sum())
