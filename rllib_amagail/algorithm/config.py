@@ -148,23 +148,19 @@ class AMAGAILConfig(PPOConfig):
             discriminator_steps: steps on w an iteration (line 6 repeated).
             discriminator_batch_size: B, expert rows and policy rows a step.
             gradient_penalty: its weight on standardised inputs of D_w; 0 for none.
-            discriminator_inputs: what D_w judges. "state_action" (s, a); "state" s alone;
-                "state_pair" s and s' - s, with s' the agent's observation at its next turn or at
-                the end. The last two imitate from observation alone: Z needs no actions then, and
-                demonstrations without any need ``bc_steps=0``.
-            discriminator_input_noise: deviation of Gaussian noise on D_w's standardised inputs
-                while it learns; 0 for none. With few expert rows D_w learns them by heart without.
-            discriminator_group_lasso: weight of the sum, over inputs of D_w, of the norm of the
-                first layer's weights from that input; 0 for none.
+            discriminator_inputs: what D_w judges. "state_action" (s, a); "state" s; "state_pair" s
+                and s' - s, s' being what the agent sees at its next turn. The last two imitate
+                from observation alone; a Z without actions needs them, and ``bc_steps=0``.
+            discriminator_input_noise: deviation of noise on D_w's standardised inputs in line 6.
+            discriminator_group_lasso: weight of the norms of D_w's first-layer weights per input.
             bc_steps: steps of behaviour cloning before the first iteration; 0 to start from
                 scratch.
             bc_lr: step size of behaviour cloning (Adam).
             bc_batch_size: rows a step of behaviour cloning.
             bc_anchor: weight of KL(pi_theta || pi_BC) in the policy's loss, so that adversarial
                 steps do no harm; without effect when ``bc_steps`` is 0.
-            bc_loss_coeff: weight of the cross-entropy -E_XE[log pi_theta(a|s)] in the policy's
-                loss, on ``bc_batch_size`` expert rows a minibatch; 0 for none. Unlike the anchor
-                it needs no cloned policy.
+            bc_loss_coeff: weight of -E_XE[log pi_theta(a|s)] in the policy's loss, on
+                ``bc_batch_size`` expert rows a minibatch; needs no cloned policy.
             value_only_iterations: iterations at the start in which only the baseline V_nu learns.
 
         Returns:
