@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
 
@@ -109,6 +109,7 @@ def test_pairs_do_not_cross_episodes() -> None:
     assert rows.inputs.tolist() == [[0, 0, 1, 0]] * 2 + [[0, 1, 1, 0]] * 2
 
 
+@settings(deadline=None)  # machines may be busy
 @given(
     st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=8),
     st.sampled_from(["state", "state_pair"]),
@@ -179,6 +180,7 @@ def test_parts_with_and_without_actions_do_not_join() -> None:
         concatenate([example(), example().without_actions()])
 
 
+@settings(deadline=None)  # machines may be busy
 @given(st.integers(1, 9), st.integers(0, 2**31))
 def test_subsampling_keeps_one_in_every_turns(every: int, seed: int) -> None:
     whole = play_demonstrations(SPACES[:2], [12, 5], share=0.7, seed=3)
