@@ -25,7 +25,13 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["rllib_amagail", "rllib_amagail.*", "tuned_configs"]),
     package_data={
-        "rllib_amagail": ["py.typed", "data/*.parquet", "data/*.json"],
+        "rllib_amagail": [
+            "py.typed",
+            "data/*.parquet",
+            "data/*.json",
+            "data/experts/*/policies/*.json",
+            "data/experts/*/policies/*.safetensors",
+        ],
     },
     install_requires=[
         "ray[rllib]==2.60.0",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ def play_episodes(
     game_name: str,
     policies: Mapping[str, Policy],
     num_episodes: int,
-    seed: int,
+    seed: int | Sequence[int],
     **game_options: object,
 ) -> PlayedEpisodes:
     """Play ``num_episodes`` episodes side by side.

@@ -22,6 +22,8 @@ LAYERS = {
     "demonstrations": 1,
     "games": 1,
     "evaluation": 1,
+    "learned_policy": 1,
+    "experts": 1,
     "envs": 2,
     "runners": 2,
     "learner": 2,

@@ -182,7 +182,7 @@ def test_exports_hold_weights_and_what_is_needed_to_use_them(tmp_path: Path) -> 
     names = {str(path.relative_to(tmp_path)) for path in written}
     assert names == {f"{kind}/agent_{i}.json" for kind in ("policies", "rewards") for i in (1, 2)}
     reward = json.loads((tmp_path / "rewards" / "agent_1.json").read_text())
-    assert reward["reward_form"] == "gail"
+    assert reward["model"]["reward_form"] == "gail"
     assert reward["action_space"]["n"] == 3
     stored = load_file(tmp_path / "rewards" / reward["weights"])
     for name, array in weights["agent_1_discriminator"].items():

@@ -1,0 +1,201 @@
+"""Policies are read from files without Ray, and files that are not what they say are refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete
+from safetensors.numpy import save_file
+
+from rllib_amagail.learned_policy import PolicyFileError, load_policy, save_learned
+
+ENCODER, HEAD = "encoder.actor_encoder.net.mlp.0", "pi.net.mlp.0"
+MODEL = {"fcnet_hiddens": [1], "fcnet_activation": "tanh", "vf_share_layers": False}
+
+
+def tiny_weights() -> dict[str, np.ndarray]:
+    """Logits of two actions are (0, 4 tanh(first feature))."""
+    return {
+        f"{ENCODER}.weight": np.array([[1.0, 0.0]], np.float32),
+        f"{ENCODER}.bias": np.zeros(1, np.float32),
+        f"{HEAD}.weight": np.array([[0.0], [4.0]], np.float32),
+        f"{HEAD}.bias": np.zeros(2, np.float32),
+    }
+
+
+def save_tiny(folder: Path, weights: dict[str, np.ndarray] | None = None, **changed: Any) -> Path:
+    settings: dict[str, Any] = {
+        "kind": "policy",
+        "observation_space": Box(-np.inf, np.inf, (2,), np.float32),
+        "action_space": Discrete(2),
+        "model": MODEL,
+        "provenance": {},
+    }
+    return save_learned(folder, "tiny", weights or tiny_weights(), **(settings | changed))
+
+
+def test_actions_are_drawn_from_the_softmax_of_the_network(tmp_path: Path) -> None:
+    policy = load_policy(save_tiny(tmp_path))
+    feature = np.arctanh(0.25 * np.log(3.0))  # logits 0 and log 3: probabilities 1/4 and 3/4
+    rows = np.tile(np.array([feature, 9.0], np.float32), (20_000, 1))
+    actions = policy(rows, np.random.default_rng(0))
+    assert abs(actions.mean() - 0.75) < 4 * np.sqrt(0.75 * 0.25 / len(rows))
+
+
+def test_masked_actions_are_never_drawn(tmp_path: Path) -> None:
+    space = Dict({"action_mask": Box(0, 1, (2,), np.int8), "observations": Box(-9, 9, (2,))})
+    policy = load_policy(save_tiny(tmp_path, observation_space=space))
+    rows = np.tile(np.array([5.0, 0.0, 1.0, 0.0], np.float32), (500, 1))
+    assert not policy(rows, np.random.default_rng(0)).any()
+
+
+def test_rows_of_another_width_are_refused(tmp_path: Path) -> None:
+    policy = load_policy(save_tiny(tmp_path))
+    with pytest.raises(ValueError, match=r"\(4, 3\), expected \(B, 2\)"):
+        policy(np.zeros((4, 3), np.float32), np.random.default_rng(0))
+
+
+def changed_json(path: Path, **changed: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"kind": "reward"}, "kind 'reward', expected 'policy'"),
+        ({"format_version": 2}, "format_version '2', expected 1"),
+        ({"surplus": 1}, "found the fields"),
+        ({"weights": "../tiny.safetensors"}, "name of a .safetensors file beside it"),
+        ({"weights": "tiny.pt"}, "name of a .safetensors file beside it"),
+        ({"weights": ["tiny.safetensors"]}, "name of a .safetensors file beside it"),
+        ({"model": MODEL | {"fcnet_hiddens": [10**9]}}, "widths from 1"),
+        ({"model": MODEL | {"fcnet_hiddens": [True]}}, "widths from 1"),
+        ({"model": MODEL | {"fcnet_activation": "__import__('os')"}}, "expected one of tanh"),
+        ({"model": [MODEL]}, "tiny.json"),
+        ({"model": {}}, "fcnet_hiddens"),
+        ({"observation_space": {"type": "Box"}}, "tiny.json"),
+        ({"action_space": {"type": "os.system"}}, "tiny.json"),
+    ],
+)
+def test_a_json_that_is_no_policy_is_refused(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    path = save_tiny(tmp_path)
+    changed_json(path, **changed)
+    with pytest.raises(PolicyFileError, match=message) as caught:
+        load_policy(path)
+    assert str(path) in str(caught.value)
+
+
+def test_actions_must_be_discrete(tmp_path: Path) -> None:
+    with pytest.raises(PolicyFileError, match="expected a Discrete space"):
+        load_policy(save_tiny(tmp_path, action_space=Box(-1, 1, (2,))))
+
+
+def narrow(weights: dict[str, np.ndarray]) -> None:
+    weights[f"{ENCODER}.weight"] = weights[f"{ENCODER}.weight"][:, :1]
+
+
+def infinite(weights: dict[str, np.ndarray]) -> None:
+    weights[f"{HEAD}.bias"][0] = np.inf
+
+
+def integers(weights: dict[str, np.ndarray]) -> None:
+    weights[f"{HEAD}.bias"] = np.zeros(2, np.int64)
+
+
+def missing(weights: dict[str, np.ndarray]) -> None:
+    del weights[f"{HEAD}.bias"]
+
+
+def surplus(weights: dict[str, np.ndarray]) -> None:
+    weights["vf.weight"] = np.zeros(1, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (narrow, r"\(1, 1\).*expected.*\(1, 2\)"),
+        (infinite, "finite float32"),
+        (integers, "int64, expected finite float32"),
+        (missing, r"pi.net.mlp.0.bias': None.*expected.*\(2,\)"),
+        (surplus, r"vf.weight': \(1,\).*expected.*None"),
+    ],
+)
+def test_weights_that_do_not_fit_the_json_are_refused(
+    tmp_path: Path, spoil: Any, message: str
+) -> None:
+    weights = tiny_weights()
+    spoil(weights)
+    with pytest.raises(PolicyFileError, match=message) as caught:
+        load_policy(save_tiny(tmp_path, weights))
+    assert str(tmp_path / "tiny.safetensors") in str(caught.value)
+
+
+class Harmful:
+    """Unpickling it creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_damaged_and_malicious_files_are_refused_and_never_run(tmp_path: Path) -> None:
+    path = save_tiny(tmp_path)
+    weights = tmp_path / "tiny.safetensors"
+    harm = tmp_path / "harm"
+    pickled = pickle.dumps(Harmful(harm))
+    pickle.loads(pickled)
+    assert harm.exists()  # the test would notice
+    harm.unlink()
+    whole = weights.read_bytes()
+    for content in (pickled, b"", whole[:-5], (2**63).to_bytes(8, "little") + whole):
+        weights.write_bytes(content)
+        with pytest.raises(PolicyFileError, match=r"tiny\.safetensors: "):
+            load_policy(path)
+    for content in (pickled, b"[" * 10**5, b"[]", b" " * (2**20 + 1)):
+        path.write_bytes(content)
+        with pytest.raises(PolicyFileError, match=r"tiny\.json: "):
+            load_policy(path)
+    assert not harm.exists()
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(PolicyFileError, match=r"nowhere\.json"):
+        load_policy(tmp_path / "nowhere.json")
+    path = save_tiny(tmp_path)
+    (tmp_path / "tiny.safetensors").unlink()
+    with pytest.raises(PolicyFileError, match=r"tiny\.safetensors"):
+        load_policy(path)
+
+
+def test_neither_ray_nor_torch_is_loaded() -> None:
+    code = (
+        "import sys, types\n"
+        "package = types.ModuleType('rllib_amagail'); package.__path__ = [sys.argv[1]]\n"
+        "sys.modules['rllib_amagail'] = package  # without its __init__, which needs Ray\n"
+        "from rllib_amagail.experts import expert_demonstrations\n"
+        "assert expert_demonstrations('stochastic_cooperative_navigation', 1).num_episodes == 1\n"
+        "assert not {'ray', 'torch'} & set(sys.modules), 'loaded'\n"
+    )
+    package = Path(__file__).parent.parent / "rllib_amagail"
+    subprocess.run([sys.executable, "-c", code, str(package)], check=True)
+
+
+def test_a_file_with_other_bytes_of_the_same_shape_is_another_policy(tmp_path: Path) -> None:
+    path = save_tiny(tmp_path)
+    weights = tiny_weights()
+    weights[f"{HEAD}.bias"] = np.array([0.0, 50.0], np.float32)
+    rows = np.zeros((50, 2), np.float32)
+    assert 0 < load_policy(path)(rows, np.random.default_rng(0)).sum() < 50
+    save_file(weights, tmp_path / "tiny.safetensors")
+    assert load_policy(path)(rows, np.random.default_rng(0)).all()
