@@ -1,99 +1,160 @@
-"""Train an expert on a game's true reward, record its episodes, and measure the game's scale.
+"""Train experts on the games' true rewards, and measure the games' scales.
 
-The bundled demonstrations come from
+Everything under `rllib_amagail/data` comes from
 
     python examples/make_experts.py --all --output rllib_amagail/data
 
-and a first look at your own from
+and a first look at experts of your own from
 
-    python examples/make_experts.py stochastic_cooperative_navigation --rounds 200000
+    python examples/make_experts.py stochastic_cooperative_navigation --rounds 100000
 
-Each game leaves `<game>.parquet` (demonstrations, phi included), its entry in
-`reference_scores.json` (what random and expert players score) and its checkpoint.
+Each game leaves its experts' policies (`experts/<game>/policies/`), the first 200 episodes of their
+recording (`<game>.parquet`) and its entry in `reference_scores.json` (what random and expert
+players score). Phases of training are kept in `--work`; those whose settings did not change are not
+trained again, so that an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 import torch
+from safetensors.numpy import load_file, save_file
 
-from rllib_amagail import AMAGAIL, AMAGAILConfig
-from rllib_amagail.algorithm.policies import policies_of
+from rllib_amagail.algorithm.expert_training import (
+    Phase,
+    Weights,
+    policy_weights,
+    side_of,
+    train_phase,
+)
 from rllib_amagail.evaluation import Policy, play_episodes, random_policy
+from rllib_amagail.experts import expert_policies, record_policies
 from rllib_amagail.games import make_game
-from rllib_amagail.recording import record
+from rllib_amagail.learned_policy import save_learned
 
-# Settings per game: rounds of training, and the game whose expert is the start, if any. The
-# deterministic pattern leaves agent #3 too few turns to discover its landmark from scratch.
-EXPERTS: dict[str, dict[str, Any]] = {
-    "stochastic_cooperative_navigation": {"rounds": 2_500_000},
-    "deterministic_cooperative_navigation": {
-        "rounds": 2_000_000,
-        "start": "stochastic_cooperative_navigation",
-    },
-    "deterministic_cooperative_reaching": {"rounds": 1_500_000},
-    # Both sides move the good agent's return; the average over the sides would hide a bad one.
-    "stochastic_predator_prey": {"rounds": 10_000_000, "scored_agents": ["agent_1"]},
-}
 SEED = 2019
 MEASURED_EPISODES = 1000
+BUNDLED_EPISODES = 200
+MODEL = {"fcnet_hiddens": [128, 128], "fcnet_activation": "tanh", "vf_share_layers": False}
 
 
-def expert_config(game: str, rounds: int) -> AMAGAILConfig:
-    """The same algorithm as for imitation, with the true reward as teacher."""
-    config = (
-        AMAGAILConfig()
-        .environment(game)
-        .imitation(reward_source="environment", value_only_iterations=0)
-        .env_runners(num_envs_per_env_runner=256)
-        .training(
-            train_batch_size_per_learner=12_800,
-            minibatch_size=1600,
-            gamma=0.97,
-            lr=[[0, 2e-3], [rounds, 1e-5]],
-            entropy_coeff=[[0, 1e-2], [rounds, 0.0]],
-        )
-        .debugging(seed=SEED, log_level="ERROR")
-    )
-    return config
+@dataclass(frozen=True)
+class Expert:
+    """How the experts of a game are made, and whose returns are the game's score."""
+
+    phases: tuple[Phase, ...]
+    start: str | None = None  # the game whose first phase comes before these
+    temperature: float = 1.0  # of the policies that are saved, divides the logits
+    scored_side: str | None = None  # None: all agents
 
 
-def train_expert(game: str, rounds: int, output: Path, start: Path | None) -> AMAGAIL:
-    """Train until ``rounds`` are played, printing a line now and then."""
-    algorithm = expert_config(game, rounds).build_algo()
-    if start is not None:
-        modules = "learner_group/learner/rl_module"
-        algorithm.restore_from_path(str(start.resolve() / modules), component=modules)
-        algorithm.env_runner_group.sync_weights(
-            from_worker_or_learner_group=algorithm.learner_group
-        )
-    played, began = 0, time.monotonic()
-    while played < rounds:
-        result = algorithm.train()
-        played = int(result["env_runners"]["num_env_steps_sampled_lifetime"])
-        if algorithm.iteration % 10 == 0 or played >= rounds:
-            print(
-                f"{game}: {played:>9,} rounds  {time.monotonic() - began:5.0f} s  "
-                f"returns { {a: round(float(r), 1) for a, r in returns_of(result).items()} }",
-                flush=True,
+_ROLES = Phase(rounds=2_500_000, shared=True, entropy=0.02)
+
+EXPERTS = {
+    "stochastic_cooperative_navigation": Expert((_ROLES,), temperature=0.25),
+    "deterministic_cooperative_navigation": Expert(
+        (Phase(rounds=1_000_000, lr=1e-3, entropy=2e-3),), start="stochastic_cooperative_navigation"
+    ),
+    "deterministic_cooperative_reaching": Expert((Phase(rounds=1_200_000),)),
+    # Both sides move the good agent's return; the average over the sides would hide a bad one.
+    "stochastic_predator_prey": Expert(
+        (
+            Phase(rounds=3_000_000, shaping=1.0, gamma=0.96, lr=1e-3),
+            # Against the agent as it is now: strong adversaries.
+            Phase(rounds=1_000_000, shaping=1.0, gamma=0.96, lr=1e-3, trains="adversary"),
+        ),
+        scored_side="agent",
+    ),
+}
+
+
+def train_expert(game: str, work: Path, rounds: int | None) -> tuple[Weights, list[dict[str, Any]]]:
+    """All phases of a game; ``rounds`` replaces those of every phase.
+
+    Returns:
+        The weights at the end, and settings and seconds of each phase.
+    """
+    expert = EXPERTS[game]
+    games = [game] * len(expert.phases)
+    phases = list(expert.phases)
+    if expert.start is not None:
+        games.insert(0, expert.start)
+        phases.insert(0, EXPERTS[expert.start].phases[0])
+    weights: Weights | None = None
+    history: list[dict[str, Any]] = []
+    for of_game, phase in zip(games, phases, strict=True):
+        settings = asdict(phase) | ({"rounds": rounds} if rounds else {})
+        history.append({"game": of_game, **settings, "seed": SEED})
+        digest = hashlib.sha256(json.dumps(_without_seconds(history)).encode()).hexdigest()[:16]
+        folder = work / f"{of_game}_{digest}"
+        if not (folder / "seconds.json").is_file():
+            began = time.monotonic()
+            weights = train_phase(
+                of_game, Phase(**settings), weights, seed=SEED, report=_Printer(of_game)
             )
-    algorithm.save_to_path(str((output / "checkpoints" / game).resolve()))
-    return algorithm
+            folder.mkdir(parents=True, exist_ok=True)
+            for agent, arrays in weights.items():
+                save_file(arrays, folder / f"{agent}.safetensors")
+            (folder / "seconds.json").write_text(json.dumps(time.monotonic() - began))
+        weights = {a: load_file(folder / f"{a}.safetensors") for a in make_game(game).agents}
+        history[-1]["seconds"] = round(json.loads((folder / "seconds.json").read_text()))
+    assert weights is not None
+    return weights, history
 
 
-def returns_of(result: dict[str, Any]) -> dict[str, float]:
-    """Mean true return per agent of the episodes that ended lately."""
-    return dict(sorted(result["env_runners"]["agent_episode_returns_mean"].items()))
+def _without_seconds(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in phase.items() if k != "seconds"} for phase in history]
 
 
-def measure(game: str, policies: dict[str, Policy], scored: list[str]) -> dict[str, Any]:
+class _Printer:
+    """A line every few iterations."""
+
+    def __init__(self, game: str) -> None:
+        self._game, self._began, self._calls = game, time.monotonic(), 0
+
+    def __call__(self, rounds: int, returns: dict[str, float]) -> None:
+        self._calls += 1
+        if self._calls % 20 == 0:
+            seconds = time.monotonic() - self._began
+            numbers = "  ".join(f"{agent} {mean:.1f}" for agent, mean in returns.items())
+            print(f"{self._game}: {rounds:>9,} rounds  {seconds:5.0f} s  {numbers}", flush=True)
+
+
+def save_policies(
+    game: str, weights: Weights, history: list[dict[str, Any]], output: Path
+) -> dict[str, Policy]:
+    """Write the experts' policies and read them back."""
+    world, temperature = make_game(game), EXPERTS[game].temperature
+    for agent in world.agents:
+        space = world.observation_spaces[agent]
+        save_learned(
+            output / "experts" / game / "policies",
+            agent,
+            policy_weights(weights[agent], space.shape[0], temperature),
+            kind="policy",
+            observation_space=space,
+            action_space=world.action_spaces[agent],
+            model=MODEL,
+            provenance={
+                "environment": game,
+                "phases": _without_seconds(history),
+                "temperature": temperature,
+            },
+        )
+    return expert_policies(game, output / "experts")
+
+
+def measure(game: str, policies: Mapping[str, Policy], scored: list[str]) -> dict[str, Any]:
     """Mean and deviation of the true score over `MEASURED_EPISODES` episodes."""
     returns = play_episodes(game, policies, MEASURED_EPISODES, SEED).returns()
     scores = np.mean([returns[agent] for agent in scored], axis=0)
@@ -106,19 +167,20 @@ def measure(game: str, policies: dict[str, Policy], scored: list[str]) -> dict[s
     }
 
 
-def make_expert(game: str, rounds: int, episodes: int, output: Path, start: Path | None) -> None:
-    """Train, record, measure, and write all three."""
-    algorithm = train_expert(game, rounds, output, start)
-    record(algorithm, episodes, seed=SEED).save(output / f"{game}.parquet")
+def make_expert(game: str, output: Path, work: Path, rounds: int | None, episodes: int) -> None:
+    """Train, save, record and measure."""
+    weights, history = train_expert(game, work, rounds)
+    policies = save_policies(game, weights, history, output)
+    record_policies(game, policies, episodes).save(output / f"{game}.parquet")
     agents = list(make_game(game).agents)
-    scored = EXPERTS[game].get("scored_agents", agents)
+    scored = [a for a in agents if EXPERTS[game].scored_side in (None, side_of(a))]
     entry = {
         "scored_agents": scored,
         "random": measure(game, dict.fromkeys(agents, random_policy), scored),
-        "expert": measure(game, policies_of(algorithm), scored),
-        "rounds_trained": rounds,
+        "expert": measure(game, policies, scored),
+        "phases": history,
+        "temperature": EXPERTS[game].temperature,
     }
-    algorithm.stop()
     path = output / "reference_scores.json"
     scores = json.loads(path.read_text()) if path.is_file() else {"games": {}}
     scores["games"][game] = entry
@@ -131,9 +193,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("games", nargs="*", choices=[[], *EXPERTS], metavar="game")
     parser.add_argument("--all", action="store_true", help="the paper's four games")
-    parser.add_argument("--rounds", type=int, help="rounds of training instead of the game's own")
-    parser.add_argument("--episodes", type=int, default=200, help="episodes to record")
+    parser.add_argument("--rounds", type=int, help="rounds of every phase instead of its own")
+    parser.add_argument("--episodes", type=int, default=BUNDLED_EPISODES, help="to record")
     parser.add_argument("--output", type=Path, default=Path("experts"))
+    parser.add_argument("--work", type=Path, default=Path("expert_phases"))
     chosen = parser.parse_args(arguments)
     games = list(EXPERTS) if chosen.all else chosen.games
     if not games:
@@ -143,13 +206,7 @@ def main(arguments: list[str] | None = None) -> None:
         ray.init(include_dashboard=False, logging_level="ERROR")
     chosen.output.mkdir(parents=True, exist_ok=True)
     for game in games:
-        start = EXPERTS[game].get("start")
-        checkpoint = chosen.output / "checkpoints" / start if start else None
-        if checkpoint is not None and not checkpoint.is_dir():
-            print(f"{game}: no checkpoint of {start} in {chosen.output}; starting from scratch")
-            checkpoint = None
-        rounds = chosen.rounds or EXPERTS[game]["rounds"]
-        make_expert(game, rounds, chosen.episodes, chosen.output, checkpoint)
+        make_expert(game, chosen.output, chosen.work, chosen.rounds, chosen.episodes)
 
 
 if __name__ == "__main__":

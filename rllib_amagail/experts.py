@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,22 @@ _FOLDER = Path(__file__).parent / "data" / "experts"
 BLOCK = 200
 
 
-def expert_policies(game: str) -> dict[str, Policy]:
+def expert_policies(game: str, folder: Path = _FOLDER) -> dict[str, Policy]:
     """One policy per agent of a game of the paper.
+
+    Args:
+        game: of the paper.
+        folder: holds ``<game>/policies/``; experts of your own may lie elsewhere.
 
     Raises:
         ValueError: a game without experts.
         PolicyFileError: a damaged file.
     """
-    folder = _FOLDER / game / "policies"
-    if not folder.is_dir():
-        known = sorted(path.name for path in _FOLDER.iterdir())
+    files = folder / game / "policies"
+    if not files.is_dir():
+        known = sorted(path.name for path in folder.iterdir())
         raise ValueError(f"found no experts of game {game!r}, expected one of {', '.join(known)}")
-    return {agent: load_policy(folder / f"{agent}.json") for agent in make_game(game).agents}
+    return {agent: load_policy(files / f"{agent}.json") for agent in make_game(game).agents}
 
 
 def expert_demonstrations(game: str, num_episodes: int, *, seed: int = 0) -> Demonstrations:
@@ -48,9 +53,16 @@ def expert_demonstrations(game: str, num_episodes: int, *, seed: int = 0) -> Dem
     Raises:
         ValueError: a game without experts, or fewer than one episode.
     """
+    return record_policies(game, expert_policies(game), num_episodes, seed=seed)
+
+
+def record_policies(
+    game: str, policies: Mapping[str, Policy], num_episodes: int, *, seed: int = 0
+) -> Demonstrations:
+    """`expert_demonstrations` of other policies, one per agent of a particle game."""
     if num_episodes < 1:
         raise ValueError(f"num_episodes is {num_episodes}, expected at least 1")
-    policies, world = expert_policies(game), make_game(game)
+    world = make_game(game)
     blocks = [
         play_episodes(game, policies, BLOCK, [seed, block])
         for block in range(-(-num_episodes // BLOCK))
@@ -71,5 +83,5 @@ def expert_demonstrations(game: str, num_episodes: int, *, seed: int = 0) -> Dem
         rewards=joined([block.rewards for block in blocks]),
         game=game,
         player_function=world.player_function.to_dict(),
-        provenance={"recorded_by": "rllib_amagail.experts.expert_demonstrations", "seed": seed},
+        provenance={"recorded_by": "rllib_amagail.experts", "seed": seed},
     )

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from rllib_amagail import AMAGAILConfig, Demonstrations
+from rllib_amagail.experts import expert_policies, record_policies
 from rllib_amagail.games import GAME_NAMES
 from rllib_amagail.games.reference_scores import reference_scores
 
@@ -42,15 +43,27 @@ class TestExamples:
         learned, expert = load(ROOT / "examples" / "your_own_game.py").main(arguments)
         assert learned > 0.7 * expert
 
-    def test_an_expert_is_trained_recorded_and_measured(self, tmp_path: Path) -> None:
+    def test_experts_are_trained_saved_recorded_and_measured(self, tmp_path: Path) -> None:
         game = "stochastic_predator_prey"
         arguments = [game, "--rounds", "1", "--episodes", "3", "--output", str(tmp_path)]
-        load(ROOT / "examples" / "make_experts.py").main(arguments)
-        assert Demonstrations.load(tmp_path / f"{game}.parquet").num_episodes == 3
+        arguments += ["--work", str(tmp_path / "work")]
+        script = load(ROOT / "examples" / "make_experts.py")
+        script.main(arguments)
+        recorded = Demonstrations.load(tmp_path / f"{game}.parquet")
+        assert recorded.num_episodes == 3
+        policies = expert_policies(game, tmp_path / "experts")
+        again = record_policies(game, policies, 3)
+        for agent, record in recorded.records.items():
+            np.testing.assert_array_equal(record.action, again.records[agent].action)
         scale = json.loads((tmp_path / "reference_scores.json").read_text())["games"][game]
         random = scale["random"]
         assert set(random["returns"]) == {"adversary_1", "adversary_2", "adversary_3", "agent_1"}
         assert random["score"] == random["returns"]["agent_1"]
+        # A second run trains nothing again.
+        trained = sorted((tmp_path / "work").rglob("*"))
+        times = [path.stat().st_mtime_ns for path in trained]
+        script.main(arguments)
+        assert [path.stat().st_mtime_ns for path in trained] == times
 
     def test_the_demo_leaves_everything_it_promises(self, tmp_path: Path) -> None:
         arguments = ["--iterations", "2", "--demonstrations", "20", "--episodes", "50"]

@@ -1,8 +1,10 @@
-"""The experts of the package, and recordings of them."""
+"""The experts of the package, recordings of them, and the benchmark that describes them."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ from rllib_amagail.demonstrations import bundled_path
 from rllib_amagail.experts import BLOCK, expert_demonstrations, expert_policies
 from rllib_amagail.games import GAME_NAMES, make_game
 from rllib_amagail.games.reference_scores import reference_scores
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))  # scripts, in no package
+benchmark = importlib.import_module("experts")
 
 PAPER_GAMES = [name for name in GAME_NAMES if not name.startswith("synchronous")]
 
@@ -89,3 +94,26 @@ def test_expert_files_are_of_their_game(game: str) -> None:
     for path in folder.glob("*.json"):
         assert json.loads(path.read_text())["provenance"]["environment"] == game
         assert path.with_suffix(".safetensors").stat().st_size < 100_000
+
+
+def test_an_early_ending_saves_the_rounds_after_it() -> None:
+    game = "stochastic_cooperative_navigation"
+    score, rounds = benchmark.early_ending_score(game, expert_policies(game), 100)
+    recorded = expert_demonstrations(game, 100)
+    whole = sum(float(np.sum(r.reward)) for r in recorded.records.values()) / 300
+    assert whole < score < 0
+    assert 5 < rounds < 50
+
+
+def test_cross_play_splits_the_good_agents_return() -> None:
+    header, _, *rows = benchmark.cross_play_rows(50)
+    assert "touches" in header
+    numbers = {}
+    for row in rows:
+        hunters, prey, *cells = (cell.strip() for cell in row.strip("|").split("|"))
+        numbers[hunters, prey] = [float(cell.split(" ± ")[0]) for cell in cells]
+    for returned, touches, penalty in numbers.values():
+        assert returned == pytest.approx(-10 * touches - penalty, abs=0.11)
+    # Each side does better than random against the other side's experts.
+    assert numbers["expert", "expert"][0] > numbers["expert", "random"][0]
+    assert numbers["expert", "expert"][0] < numbers["random", "expert"][0]
