@@ -70,8 +70,9 @@ EXPERTS = {
     "stochastic_predator_prey": Expert(
         (
             Phase(rounds=3_000_000, shaping=1.0, gamma=0.96, lr=1e-3),
-            # Against the agent as it is now: strong adversaries.
-            Phase(rounds=1_000_000, shaping=1.0, gamma=0.96, lr=1e-3, trains="adversary"),
+            # The adversaries alone, against the good agent as it is: policies of their own would
+            # hardly improve on each other.
+            Phase(rounds=1_500_000, shared=True, trains="adversary", shaping=1.0, entropy=0.02),
         ),
         scored_side="agent",
     ),
@@ -176,7 +177,7 @@ def make_expert(game: str, output: Path, work: Path, rounds: int | None, episode
     scored = [a for a in agents if EXPERTS[game].scored_side in (None, side_of(a))]
     entry = {
         "scored_agents": scored,
-        "random": measure(game, dict.fromkeys(agents, random_policy), scored),
+        "random": measure(game, policies | dict.fromkeys(scored, random_policy), scored),
         "expert": measure(game, policies, scored),
         "phases": history,
         "temperature": EXPERTS[game].temperature,

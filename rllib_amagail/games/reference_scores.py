@@ -18,11 +18,13 @@ class ReferenceScores:
     """The two ends of a game's scale.
 
     Attributes:
-        random: mean true score of uniformly random players.
+        random: mean true score when the scored agents play uniformly at random and the others are
+            experts.
         expert: mean true score of the experts that recorded the bundled demonstrations.
         scored_agents: whose returns are averaged. All of a cooperative game. In predator-prey the
             good agent's, which both sides move (the paper's table 1 does the same): the average
-            of two sides would hide that one of them plays badly.
+            of two sides would hide that one of them plays badly. Learned adversaries that are
+            weaker than the experts raise it, above 1 even.
     """
 
     random: float
