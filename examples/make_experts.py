@@ -63,9 +63,11 @@ _ROLES = Phase(rounds=2_500_000, shared=True, entropy=0.02)
 EXPERTS = {
     "stochastic_cooperative_navigation": Expert((_ROLES,), temperature=0.25),
     "deterministic_cooperative_navigation": Expert(
-        (Phase(rounds=1_000_000, lr=1e-3, entropy=2e-3),), start="stochastic_cooperative_navigation"
+        (Phase(rounds=1_000_000, lr=1e-3, entropy=2e-3),),
+        start="stochastic_cooperative_navigation",
+        temperature=0.25,
     ),
-    "deterministic_cooperative_reaching": Expert((Phase(rounds=1_200_000),)),
+    "deterministic_cooperative_reaching": Expert((Phase(rounds=1_200_000),), temperature=0.25),
     # Both sides move the good agent's return; the average over the sides would hide a bad one.
     "stochastic_predator_prey": Expert(
         (
