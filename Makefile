@@ -9,13 +9,15 @@ export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test test-all check experts clean help
+.PHONY: demo test test-all check experts reproduce reproduce-quick clean help
 
 help:
 	@echo "make demo      train AMAGAIL on the bundled demonstrations; results in demo_results/"
 	@echo "make test      the tests (under 10 minutes on two cores)"
 	@echo "make test-all  the tests and the slow ones"
 	@echo "make check     ruff, mypy and the fast tests"
+	@echo "make reproduce        the paper's experiments (hours; goes on where it stopped)"
+	@echo "make reproduce-quick  a small version of them (within 10 minutes on two cores)"
 	@echo "make experts   train the experts and record the bundled demonstrations anew"
 
 demo: $(VENV)/.demo
@@ -35,6 +37,13 @@ check: $(VENV)/.dev
 
 experts: $(VENV)/.demo
 	$(BIN)/python examples/make_experts.py --all --output rllib_amagail/data
+
+# `make reproduce QUICK=1` is the same as `make reproduce-quick`; other options go into ARGS.
+reproduce: $(VENV)/.demo
+	$(BIN)/python benchmarks/reproduce.py $(if $(QUICK),--quick) $(ARGS)
+
+reproduce-quick: $(VENV)/.demo
+	$(BIN)/python benchmarks/reproduce.py --quick $(ARGS)
 
 clean:
 	rm -rf $(VENV) demo_results build *.egg-info

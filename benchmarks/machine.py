@@ -27,7 +27,8 @@ def describe_machine() -> tuple[str, str]:
         )
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no", ":(exclude)*.json")
+    tracked = ("status", "--porcelain", "--untracked-files=no")
+    changed = git(*tracked, ":(exclude)*.json", ":(exclude)paper/*")  # what benchmarks write
     return machine, (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")
 
 

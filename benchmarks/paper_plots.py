@@ -42,6 +42,7 @@ def draw_figure_2(findings: Findings, path: Path) -> None:
         axes.set_yscale("function", functions=(_stretch, _shrink))
         axes.set_ylim(0.0, 1.03)
         axes.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
+        axes.set_xlim(-0.3, len(findings.counts) - 0.7)
         axes.set_xticks(range(len(findings.counts)), map(str, findings.counts))
         axes.grid(alpha=0.25)
     for axes in grid[-1]:

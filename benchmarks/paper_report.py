@@ -90,7 +90,8 @@ Interquartile mean over seeds with 95 % stratified bootstrap intervals; dotted: 
         origin = paper_numbers()["tables"][game]["origin"]
         text += f"""
 ## {origin}: {game.replace("_", " ")}
-Score ± deviation over episodes, means over seeds. The paper's worlds and experts have another scale.
+Score ± deviation over episodes, means over seeds. The paper's worlds and experts have another
+scale.
 
 {score_table(findings, game)}
 Normalised, with the lowest and the highest seed:

@@ -91,8 +91,8 @@ def paper_numbers() -> dict[str, Any]:
     return json.loads(_PAPER_NUMBERS.read_text())
 
 
-def markdown_table(rows: Iterable[Iterable[str]]) -> str:
-    """The first row is the head, the first column names the rows."""
-    head, *body = ([str(cell) for cell in row] for row in rows)
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *body]) + "\n"
+def markdown_table(rows: Iterable[Iterable[str]], rule: str = "---:") -> str:
+    """The first row is the head, the first column names the rows; ``rule`` is the others'."""
+    head, *body = (list(row) for row in rows)
+    rules = ["---", *[rule] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rules, *body]) + "\n"

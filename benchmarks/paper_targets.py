@@ -111,6 +111,6 @@ def _difference(first: float | None, second: float | None) -> float | None:
 
 def targets_table(listed: Iterable[Target]) -> str:
     """As Markdown."""
-    rows = [["target", "where", "found", ""]]
+    rows = [["target", "where", "found", "verdict"]]
     rows += [[t.what, t.where, ", ".join(map(str, t.parts)), t.verdict] for t in listed]
-    return markdown_table(rows)
+    return markdown_table(rows, rule="---")

@@ -1,0 +1,391 @@
+"""The paper's experiments: the grid, the file of results, the arithmetic, the report."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rllib_amagail.games import make_game
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))  # scripts, in no package
+cells = importlib.import_module("paper_cells")
+cross_play = importlib.import_module("paper_cross_play")
+progress = importlib.import_module("paper_progress")
+report = importlib.import_module("paper_report")
+results = importlib.import_module("paper_results")
+reproduce = importlib.import_module("reproduce")
+run = importlib.import_module("paper_run")
+settings = importlib.import_module("paper_settings")
+statistics = importlib.import_module("paper_statistics")
+studies = importlib.import_module("paper_study")
+tables = importlib.import_module("paper_tables")
+targets = importlib.import_module("paper_targets")
+trial = importlib.import_module("paper_trial")
+
+Cell = cells.Cell
+NAVIGATION = "stochastic_cooperative_navigation"
+TINY = settings.Lengths(
+    iterations=1, scratch_iterations=1, bc_steps=2, competitive_bc_steps=2, episodes=2
+)
+SMALL_GRID = cells.Grid(counts=(10, 50), extra_counts=(50,), seeds=(0, 1))
+
+
+class TestGrid:
+    def test_all_cells_are_there_once(self) -> None:
+        listed = list(cells.FULL_GRID.cells())
+        # 4 games x 5 seeds x (5 methods x 7 counts + 2 methods x 4 counts)
+        assert len(listed) == len(set(listed)) == 4 * 5 * (5 * 7 + 2 * 4)
+
+    def test_the_first_fifth_has_a_seed_of_everything(self) -> None:
+        listed = list(cells.FULL_GRID.cells())
+        first, others = listed[: len(listed) // 5], listed[len(listed) // 5 :]
+        assert {cell.seed for cell in first} == {0}
+        assert {replace(cell, seed=0) for cell in others} == set(first)
+
+    def test_a_part_of_it_can_be_asked_for(self) -> None:
+        asked = cells.FULL_GRID.cells([NAVIGATION], ["AMAGAIL_scratch", "AMAGAIL"], [10, 400], [3])
+        assert [str(cell) for cell in asked] == [
+            f"{NAVIGATION} AMAGAIL 10 seed 3",
+            f"{NAVIGATION} AMAGAIL_scratch 10 seed 3",
+            f"{NAVIGATION} AMAGAIL 400 seed 3",
+        ]
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"method": "GAIL"}, "method is 'GAIL'; expected one of BC_phi"),
+            ({"game": "chess"}, "game is 'chess'"),
+            ({"demonstrations": 0}, "0 demonstrations"),
+            ({"seed": -1}, "seed -1"),
+        ],
+    )
+    def test_impossible_cells_are_refused(self, change: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            Cell(**{**Cell(NAVIGATION, "AMAGAIL", 10, 0).to_dict(), **change})
+
+
+class TestSettings:
+    def describe(self, method: str, lengths: Any = settings.FULL_LENGTHS, seed: int = 0) -> Any:
+        return settings.settings_of(Cell(NAVIGATION, method, 10, seed), lengths).to_dict()
+
+    def test_methods_differ_in_what_they_say(self) -> None:
+        base = self.describe("AMAGAIL")
+
+        def differences(method: str) -> dict[str, Any]:
+            return {k: v for k, v in self.describe(method).items() if base[k] != v}
+
+        assert differences("zero_reward") == {"reward_source": "zero"}
+        assert differences("MAGAIL_chosen") == {"phi": "chosen"}
+        assert differences("MAGAIL_executed") == {"phi": "executed"}
+        assert differences("BC_filtered") == {"reward_source": "zero", "iterations": 0, "lr": 1e-3}
+        assert differences("BC_phi").pop("phi") == "chosen"
+        assert differences("AMAGAIL_scratch") == {
+            "bc_steps": 0,
+            "value_only_iterations": 0,
+            "iterations": 125,
+            "lr": [[0, 2e-3], [400_000, 1e-4]],
+        }
+
+    def test_the_hash_tells_settings_apart_and_nothing_else(self) -> None:
+        described = self.describe("AMAGAIL")
+        turned = dict(reversed(described.items()))
+        assert settings.settings_hash(described) == settings.settings_hash(turned)
+        assert described == self.describe("AMAGAIL", seed=4)
+        longer = self.describe("AMAGAIL", replace(settings.FULL_LENGTHS, iterations=31))
+        assert settings.settings_hash(described) != settings.settings_hash(longer)
+
+    def test_a_setting_that_is_not_on_the_list_is_written_when_it_is_changed(self) -> None:
+        made = settings.settings_of(Cell(NAVIGATION, "AMAGAIL", 10, 0), TINY)
+        made.config.an_own_field = 2  # fields of no section are not the study's
+        plain = made.to_dict()
+        assert "an_own_field" not in plain
+        made.config.imitation(discriminator_steps=5)
+        assert made.to_dict() == {**plain, "discriminator_steps": 5}
+
+    def test_seeds_choose_episodes_of_their_own(self) -> None:
+        few, many = (trial.chosen_episodes(1000, count, seed=3) for count in (10, 400))
+        assert list(few) == list(many[:10])
+        assert len(set(many)) == 400
+        assert set(few) != set(trial.chosen_episodes(1000, 10, seed=4))
+        assert set(trial.chosen_episodes(1000, 1000, seed=3)) == set(range(1000))
+        with pytest.raises(ValueError, match=r"found 10 recorded .* at least 11"):
+            trial.chosen_episodes(10, 11, seed=0)
+
+
+def line_of(cell: Any, score: float = -30.0, lengths: Any = TINY) -> dict[str, Any]:
+    """A made-up line of results."""
+    scale = settings.scale_of(cell.game)
+    return {
+        **cell.to_dict(),
+        "score": score,
+        "score_std": 4.0,
+        "normalised": scale.normalised(score),
+        "rounds": 6400,
+        "seconds": 3.0,
+        "settings": settings.settings_of(cell, lengths).to_dict(),
+        "curve": [{"rounds": 3200, "seconds": 1.0, "score": score}],
+        "commit": "abc",
+        "machine": "2 cores",
+    }
+
+
+class TestResults:
+    def test_a_half_written_line_is_ignored_and_cut_off(self, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "results.jsonl"
+        file = results.JsonLines(path)
+        assert file.read() == []
+        file.append({"a": 1})
+        with path.open("ab") as handle:
+            handle.write(b'{"a": 2, "b"')
+        assert file.read() == [{"a": 1}]
+        file.append({"a": 3})
+        assert path.read_text() == '{"a": 1}\n{"a": 3}\n'
+
+    def test_a_broken_line_in_the_middle_is_told(self, tmp_path: Path) -> None:
+        path = tmp_path / "results.jsonl"
+        path.write_text('{"a": 1}\n{"a"\n{"a": 3}\n')
+        with pytest.raises(ValueError, match="line 2: found"):
+            results.JsonLines(path).read()
+
+    def test_only_lines_of_the_present_settings_count(self) -> None:
+        wanted = [Cell(NAVIGATION, "AMAGAIL", 10, seed) for seed in range(3)]
+        old = line_of(wanted[1], lengths=replace(TINY, iterations=9))
+        lines = [line_of(wanted[0], -31.0), old, line_of(wanted[0], -32.0)]
+        found = results.finished(lines, wanted, TINY)
+        assert {cell.seed: line["score"] for cell, line in found.items()} == {0: -32.0}
+
+    def test_a_second_sitting_runs_what_is_missing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        study = studies.Study(SMALL_GRID, TINY, tmp_path, "")
+        ran: list[Any] = []
+
+        def one_fails(missing: Any, *others: Any, keep: Any, **more: Any) -> dict[Any, str]:
+            for cell in missing:
+                if cell != first:
+                    keep(line_of(cell))
+                    ran.append(cell)
+            return {first: "boom"} if first in missing else {}
+
+        monkeypatch.setattr(reproduce, "run_cells", one_fails)
+        chosen = reproduce.parse(["--games", NAVIGATION, "--methods", "BC_phi", "AMAGAIL"])
+        chosen.workers = 1
+        first = Cell(NAVIGATION, "BC_phi", 10, 0)
+        assert reproduce.run_missing(study, chosen) == 1
+        assert len(ran) == 2 * 2 * 2 - 1
+        ran.clear()
+        keep_first, first = first, Cell(NAVIGATION, "BC_phi", 10, 7)
+        assert reproduce.run_missing(study, chosen) == 0
+        assert ran == [keep_first]
+
+
+class TestQueue:
+    def test_cells_come_in_order_until_the_time_is_up(self) -> None:
+        listed = list(SMALL_GRID.cells())[:2]
+        queue = run.CellQueue(listed, deadline=None)
+        assert [queue.suggest("")["cell"] for _ in listed] == [cell.to_dict() for cell in listed]
+        assert queue.suggest("") == run.Searcher.FINISHED
+        late = run.CellQueue(listed, deadline=time.monotonic() - 1)
+        assert late.suggest("") == run.Searcher.FINISHED
+
+    def test_time_left_takes_the_nearest_mean(self) -> None:
+        left = progress.TimeLeft()
+        known, other_game = (Cell(game, "AMAGAIL", 10, 0) for game in cells.GAMES[:2])
+        assert left.of([known], workers=2) is None
+        left.add(known, 10.0)
+        left.add(known, 20.0)
+        left.add(Cell(NAVIGATION, "BC_phi", 10, 0), 3.0)
+        # 15 of the same; 15 of the method; (10 + 20 + 3) / 3 of all
+        unknown = Cell(NAVIGATION, "zero_reward", 10, 0)
+        assert left.of([known, other_game, unknown], workers=2) == (15 + 15 + 11) / 2
+
+    def test_a_pipe_gets_a_line_for_every_cell(self) -> None:
+        listed = list(SMALL_GRID.cells())[:3]
+        console = Console(file=io.StringIO(), width=200)
+        done = {listed[0]: line_of(listed[0])}
+        with progress.CellProgress(listed[1:], done, 1, console) as shown:
+            shown.started(listed[1])
+            shown.ended(listed[1], line_of(listed[1]))
+            shown.started(listed[2])
+            shown.failed(listed[2], "boom")
+        lines = console.file.getvalue().splitlines()
+        assert lines[0].startswith("1/3")
+        assert lines[1].startswith("2/3  0 running")
+        assert lines[2:4] == [f"FAILED {listed[2]}", "boom"]
+
+
+class TestStatistics:
+    def test_the_interquartile_mean_drops_a_quarter_at_each_end(self) -> None:
+        assert statistics.iqm(np.array([100.0, 1.0, 2.0, 3.0, -50.0])) == 2.0
+        assert statistics.iqm(np.array([[0.0, 1.0, 3.0, 9.0], [4.0, 4.0, 4.0, 4.0]])).tolist() == [
+            2.0,
+            4.0,
+        ]
+        assert statistics.iqm(np.array([1.0, 3.0])) == 2.0  # nothing to drop
+
+    def test_two_runs_resample_to_three_means(self) -> None:
+        # 0 and 1 with chance 1/4 each, 1/2 with chance 1/2: the middle 40 % are 1/2.
+        rng = np.random.default_rng(0)
+        runs = [np.array([0.0, 1.0])]
+        assert statistics.stratified_interval(runs, rng, level=0.95) == (0.0, 1.0)
+        assert statistics.stratified_interval(runs, rng, level=0.40) == (0.5, 0.5)
+
+    def test_runs_are_drawn_within_their_game(self) -> None:
+        # Whatever is drawn, one run of each game: their mean never moves.
+        rng = np.random.default_rng(0)
+        strata = [np.array([0.0]), np.array([10.0])]
+        assert statistics.stratified_interval(strata, rng) == (5.0, 5.0)
+        with pytest.raises(ValueError, match=r"found \[1, 0\] runs"):
+            statistics.stratified_interval([np.array([0.0]), np.array([])], rng)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Any:
+    """A study whose first seed is there in every column, and nothing else."""
+    made = studies.Study(SMALL_GRID, TINY, tmp_path, "--quick")
+    file = results.JsonLines(made.results)
+    for cell in SMALL_GRID.cells(seeds=[0]):
+        file.append(line_of(cell, {"AMAGAIL": -24.0, "BC_phi": -40.0}.get(cell.method, -25.0)))
+    return made
+
+
+class TestReport:
+    def test_tables_have_the_papers_layout(self, study: Any) -> None:
+        found = studies.Findings.of(replace(study, grid=replace(SMALL_GRID, counts=(10, 200))))
+        table = tables.score_table(found, NAVIGATION).splitlines()
+        assert table[0] == "| Expert episodes | 10 | 200 |"
+        assert "| AMAGAIL | -24.00 ± 4.0 | – |" in table  # noqa: RUF001
+        assert "| *Behavior Cloning (paper)* | – | -45.8 ± 12.0 |" in table  # noqa: RUF001
+        assert "| *Expert (paper)* | -12.5 ± 6.0 |  |" in table
+        relative = tables.normalised_table(found, NAVIGATION)
+        # (-26.1 + 61.6) / (-12.5 + 61.6)
+        assert "| *AMAGAIL (paper)* | – | 0.72 |" in relative  # noqa: RUF001
+
+    def test_the_report_says_what_is_there(self, study: Any) -> None:
+        text = report.write_report(study, Console(file=io.StringIO())).read_text()
+        assert "48 of 96 cells are there" in text
+        for name in ("figure_2.png", "learning_curves.png", "settings.json"):
+            assert (study.output / name).stat().st_size > 1000
+            assert name in text
+        written = json.loads((study.output / "settings.json").read_text())
+        assert written["settings"][NAVIGATION]["AMAGAIL"]["iterations"] == TINY.iterations
+
+    def test_targets_are_met_missed_or_open(self) -> None:
+        def verdict(*found: float | None) -> str:
+            parts = tuple(targets.Part("x", each, 0.5) for each in found)
+            return targets.Target("", "", parts).verdict
+
+        assert verdict(0.5, 0.7) == "met"
+        assert verdict(0.5, None) == "open"
+        assert verdict(0.4, None) == "**missed**"
+
+    def test_targets_compare_the_right_methods(self, study: Any) -> None:
+        findings = studies.Findings.of(study)
+        listed = targets.targets(findings, cross_play.CrossPlay(study, findings))
+        by_name = {(t.what, t.where): t for t in listed}
+        where = NAVIGATION.replace("_", " ")
+        scale = settings.scale_of(NAVIGATION)
+        ahead = by_name["AMAGAIL − BC_filtered ≥ −.005", where]  # noqa: RUF001
+        # One point better: one point over the length of the scale.
+        assert ahead.parts[0].found == pytest.approx(1 / (scale.expert - scale.random))
+        better = by_name["AMAGAIL − BC_phi > 0 where that is < .97", where]  # noqa: RUF001
+        assert [part.name for part in better.parts] == ["10", "50"]
+        assert better.verdict == "met"
+        assert by_name["adversaries ≥ 10 points better against BC's agent", "predator-prey, 50"]
+
+    def test_the_papers_numbers_are_whole(self) -> None:
+        numbers = studies.paper_numbers()
+        for table in numbers["tables"].values():
+            assert all(len(row) == len(table["counts"]) for row in table["methods"].values())
+        assert len(numbers["cross_play"]["rows"]) == 5
+
+
+@pytest.fixture
+def few_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve episodes of experts instead of a thousand."""
+    monkeypatch.setattr(trial, "RECORDED_EPISODES", 12)
+
+
+@pytest.mark.usefixtures("ray_session", "few_recorded")
+class TestTrial:
+    def test_every_method_runs_in_one_process(self, tmp_path: Path) -> None:
+        listed = [Cell(NAVIGATION, method, 10, 1) for method in cells.ALL_METHODS]
+        shared = {"lengths": asdict(TINY), "work": str(tmp_path)}
+        worker = trial.CellTrial({"cell": listed[0].to_dict(), **shared})
+        lines = {}
+        for cell in [*listed, listed[0]]:
+            worker.reset({"cell": cell.to_dict(), **shared})
+            result = worker.train()
+            assert result["done"]
+            line = json.loads(json.dumps(result["line"], allow_nan=False))
+            line.pop("seconds")
+            assert results.cell_of(line) == cell
+            assert line["rounds"] == 3200 * line["settings"]["iterations"]
+            assert len(line["curve"]) == line["settings"]["iterations"]
+            assert set(line["returns"]) == set(make_game(NAVIGATION).agents)
+            if cell in lines:
+                assert line == lines[cell], "another result in a process that ran others before"
+            lines[cell] = line
+        assert results.finished(lines.values(), listed, TINY).keys() == set(listed)
+        worker.stop()
+
+    def test_policies_of_two_cells_play_each_other(self, tmp_path: Path) -> None:
+        grid = replace(SMALL_GRID, counts=(10,), seeds=(0,))
+        made = studies.Study(grid, TINY, tmp_path, "")
+        file = results.JsonLines(made.results)
+        for method in ("BC_phi", "AMAGAIL"):
+            cell = Cell(cells.COMPETITIVE_GAME, method, 10, 0)
+            file.append(trial.run_cell(cell, TINY, made.work))
+        findings = studies.Findings.of(made)
+        played = cross_play.CrossPlay(made, findings)
+        played.play_missing(iter)
+        own = [played.mean(method, method) for method in ("BC_phi", "AMAGAIL")]
+        lines = findings.lines.values()
+        # A match of a method against itself is its evaluation.
+        assert own == pytest.approx([line["score"] for line in lines], abs=1e-3)
+        assert played.mean("BC_phi", "AMAGAIL") is not None
+        again = cross_play.CrossPlay(made, findings)
+        again.play_missing(lambda missing: pytest.fail(f"played before: {missing}"))
+        assert again.mean("BC_phi", "AMAGAIL") == played.mean("BC_phi", "AMAGAIL")
+
+    def test_long_curves_are_thinned(self) -> None:
+        curve = [{"rounds": float(i)} for i in range(125)]
+        kept = trial.thinned(curve)
+        assert len(kept) == 25
+        assert (kept[0], kept[-1]) == (curve[0], curve[-1])
+        assert trial.thinned(curve[:25]) == curve[:25]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "reproduce.py"), "--quick", "--workers", "1"]
+    command += ["--games", NAVIGATION, "--methods", "BC_phi", "BC_filtered", "AMAGAIL"]
+    command += ["--demonstrations", "10", "--output", str(tmp_path)]
+    path = tmp_path / "results.jsonl"
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(3000):
+        if path.is_file() and path.stat().st_size:
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    before = path.read_text()
+    path.write_text(before + '{"game": "stoch')
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert path.read_text().startswith(before)
+    methods = [line["method"] for line in results.JsonLines(path).read()]
+    assert methods == ["BC_phi", "BC_filtered", "AMAGAIL"]
+    assert "3 of 56 cells" in (tmp_path / "README.md").read_text()
