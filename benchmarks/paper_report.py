@@ -76,7 +76,7 @@ normalised, 0 is random play and 1 the experts. Each seed learns from its own ra
 
 def _targets(findings: Findings, matches: CrossPlay) -> str:
     table = targets_table(targets(findings, matches))
-    return f"## What was to be reached\nMeans over seeds.\n\n{table}"
+    return f"## What was to be reached\nMeans over the seeds that are there.\n\n{table}"
 
 
 def _cooperative(findings: Findings) -> str:

@@ -10,15 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import ray
 from paper_cells import Cell
 from paper_progress import CellProgress
 from paper_settings import Lengths
 from paper_trial import CellTrial
 from ray import tune
-from ray.tune import Callback, RunConfig, TuneConfig, Tuner
+from ray.tune import Callback, CheckpointConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter, Searcher
+
+from rllib_amagail.cli.session import ray_session
 
 # Before Tune reads them: no reports and log files of its own, and Ctrl-C is the driver's.
 _TUNE_ENVIRONMENT = {
@@ -99,7 +100,8 @@ class KeepResults(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Called by Ray Tune when a cell raised or its process died."""
-        error = str(trial.get_error() or "its process died")
+        found = trial.error_file
+        error = Path(found).read_text() if found else "found no message of the error"
         self.errors[_cell(trial)] = error
         self._progress.failed(_cell(trial), error)
 
@@ -130,11 +132,9 @@ def run_cells(
     """
     os.environ |= _TUNE_ENVIRONMENT
     kept = KeepResults(keep, progress)
-    trainable = tune.with_resources(CellTrial, {"cpu": 1})
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
+    with ray_session(num_cpus=workers):
         Tuner(
-            trainable,
+            tune.with_resources(CellTrial, {"cpu": 1}),
             param_space={"lengths": asdict(lengths), "work": str(work.resolve())},
             tune_config=TuneConfig(
                 search_alg=ConcurrencyLimiter(CellQueue(cells, deadline), max_concurrent=workers),
@@ -147,10 +147,9 @@ def run_cells(
                 storage_path=str((work / "tune").resolve()),
                 verbose=0,
                 callbacks=[kept],
+                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-    finally:
-        ray.shutdown()
     return kept.errors
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ray.tune import Trainable
 from rich.console import Console
 
 from rllib_amagail.games import make_game
@@ -226,6 +229,39 @@ class TestQueue:
         assert lines[2:4] == [f"FAILED {listed[2]}", "boom"]
 
 
+@pytest.mark.usefixtures("ray_session")
+def test_a_failing_cell_is_told_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stub(Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.reset_config(config)
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.cell = new_config["cell"]
+            return True
+
+        def step(self) -> dict[str, Any]:
+            if self.cell["method"] == "AMAGAIL":
+                raise RuntimeError("no such luck")
+            found = {"normalised": 0.5, "seconds": 0.0, "process": os.getpid(), **self.cell}
+            return {"line": found, "done": True}
+
+    monkeypatch.setattr(run, "CellTrial", Stub)
+    listed = list(SMALL_GRID.cells([NAVIGATION], counts=[10], seeds=[0]))
+    kept: list[dict[str, Any]] = []
+    with progress.CellProgress(listed, {}, 1, Console(file=io.StringIO())) as shown:
+        errors = run.run_cells(
+            listed, TINY, tmp_path, workers=1, deadline=None, keep=kept.append, progress=shown
+        )
+    assert [line["method"] for line in kept] == [m for m in cells.METHODS if m != "AMAGAIL"]
+    assert list(errors) == [listed[cells.METHODS.index("AMAGAIL")]]
+    assert "RuntimeError: no such luck" in errors.popitem()[1]
+    before, after = kept[:2], kept[2:]  # the failure
+    assert len({line["process"] for line in before}) == 1
+    assert len({line["process"] for line in after}) == 1
+
+
 class TestStatistics:
     def test_the_interquartile_mean_drops_a_quarter_at_each_end(self) -> None:
         assert statistics.iqm(np.array([100.0, 1.0, 2.0, 3.0, -50.0])) == 2.0
@@ -369,23 +405,25 @@ class TestTrial:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_killed_and_interrupted_runs_go_on_where_they_stopped(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "reproduce.py"), "--quick", "--workers", "1"]
     command += ["--games", NAVIGATION, "--methods", "BC_phi", "BC_filtered", "AMAGAIL"]
     command += ["--demonstrations", "10", "--output", str(tmp_path)]
-    path = tmp_path / "results.jsonl"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(3000):
-        if path.is_file() and path.stat().st_size:
-            break
-        time.sleep(0.1)
-    process.kill()
-    process.wait()
-    before = path.read_text()
-    path.write_text(before + '{"game": "stoch')
+    file = results.JsonLines(tmp_path / "results.jsonl")
+
+    def stop_after(count: int, how: signal.Signals) -> int:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while len(file.read()) < count:
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(how)
+        return process.wait(timeout=60)
+
+    assert stop_after(1, signal.SIGKILL) == -signal.SIGKILL
+    with (tmp_path / "results.jsonl").open("ab") as handle:
+        handle.write(b'{"game": "stoch')  # as a kill in the middle of writing leaves it
+    assert stop_after(2, signal.SIGINT) == reproduce.INTERRUPTED
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert path.read_text().startswith(before)
-    methods = [line["method"] for line in results.JsonLines(path).read()]
-    assert methods == ["BC_phi", "BC_filtered", "AMAGAIL"]
+    assert [line["method"] for line in file.read()] == ["BC_phi", "BC_filtered", "AMAGAIL"]
     assert "3 of 56 cells" in (tmp_path / "README.md").read_text()
