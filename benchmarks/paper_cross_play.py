@@ -57,9 +57,9 @@ class CrossPlay:
         self.demonstrations = max(findings.counts)
         seeds = sorted({cell.seed for cell in findings.cells})
         matches = [
-            Match(*pair, self.demonstrations, seed)
+            Match(adversaries, agent, self.demonstrations, seed)
             for seed in seeds
-            for pair in product(ALL_METHODS, repeat=2)
+            for adversaries, agent in product(ALL_METHODS, repeat=2)
         ]
         self._possible = [m for m in matches if all(c in findings.lines for c in m.cells())]
         self._found = self._read()

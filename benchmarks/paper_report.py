@@ -59,7 +59,8 @@ Exact settings, versions and seeds are in [settings.json](settings.json), every 
 [results.jsonl](results.jsonl).
 
 A score is the mean true return of the agents over {study.lengths.episodes:,} episodes of 50 rounds;
-normalised, 0 is random play and 1 the experts. Each seed learns from its own random choice of the
+normalised, 0 is random play (in predator-prey: a random good agent) and 1 the experts. Each seed
+learns from its own random choice of the
 1,000 recorded expert episodes. {"–"} stands for a cell that is not there yet.
 
 | method | what it is |
