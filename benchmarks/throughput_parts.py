@@ -42,8 +42,8 @@ PARTS: Points = {
     "batch": ((AMAGAILTorchLearner, "_collect_turns"), (AMAGAILTorchLearner, "_encode")),
     "discriminator": ((learner, "update_discriminator"), (learner, "discriminator_rewards")),
     "policy update": (
-        (learner, "ppo_columns"),
-        (learner, "update_generator"),
+        (learner, "advantage_columns"),
+        (learner, "update_by_ppo"),
         (learner, "policy_parameters"),
     ),
     "sync": ((EnvRunnerGroup, "sync_weights"),),

@@ -12,16 +12,13 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_amagail.demonstrations import DemonstrationsError
+from rllib_amagail.learner.advantage_columns import advantage_columns
 from rllib_amagail.learner.agent_module import AgentModule
 from rllib_amagail.learner.behaviour_cloning import clone_behaviour, frozen_copy, policy_parameters
 from rllib_amagail.learner.discriminator import Discriminator
 from rllib_amagail.learner.discriminator_update import update_discriminator
 from rllib_amagail.learner.expert_rows import ExpertRows, load_expert_rows
-from rllib_amagail.learner.generator_update import (
-    agree_on_minibatches,
-    ppo_columns,
-    update_generator,
-)
+from rllib_amagail.learner.ppo_generator import agree_on_minibatches, update_by_ppo
 from rllib_amagail.learner.relabelling import discriminator_rewards
 from rllib_amagail.learner.row_encoder import RowEncoder
 from rllib_amagail.learner.sharding import EpisodeShards, episodes_of
@@ -319,7 +316,7 @@ def test_every_row_is_used_once_an_epoch() -> None:
         used.extend(minibatch["row"].tolist())
         return parameter.sum()
 
-    update_generator(
+    update_by_ppo(
         loss_of,
         torch.optim.SGD([parameter], lr=0.0),
         {"row": torch.arange(11)},
@@ -335,7 +332,7 @@ def test_every_row_is_used_once_an_epoch() -> None:
 
 def test_gradients_are_clipped_to_their_norm() -> None:
     parameter = torch.nn.Parameter(torch.zeros(2))
-    update_generator(
+    update_by_ppo(
         lambda minibatch: 30 * parameter[0] + 40 * parameter[1],
         torch.optim.SGD([parameter], lr=1.0),
         {"row": torch.arange(2)},
@@ -360,6 +357,8 @@ def test_value_targets_are_standardised_and_terminal_states_are_worth_nothing() 
         final_observations=np.eye(3, dtype=np.float32)[[2, 2]],
         final_rounds=np.array([2, 2]),
         terminated=np.array([True, False]),
+        agents=np.array(["a", "a"], object),
+        games=np.array([0, 1]),
     )
 
     class Values(torch.nn.Module):
@@ -373,7 +372,9 @@ def test_value_targets_are_standardised_and_terminal_states_are_worth_nothing() 
             return batch[Columns.OBS] @ torch.tensor([1.0, 2.0, 3.0])
 
     moments = RunningMoments()
-    columns = ppo_columns(turns, np.array([10.0, 10.0]), Values(), moments, gamma=0.5, lambda_=1.0)
+    columns = advantage_columns(
+        turns, np.array([10.0, 10.0]), Values(), moments, gamma=0.5, lambda_=1.0
+    )
     # Targets: 10, and 10 + 0.5**2 * 3 = 10.75; their mean is 10.375, their deviation 0.375.
     assert moments.mean == pytest.approx(10.375)
     assert columns[Postprocessing.VALUE_TARGETS].tolist() == pytest.approx([-1, 1])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
+from rllib_amagail.learner.joint_critic import JointView, add_others
 from rllib_amagail.learner.phi_filter import FilterPhi, filter_phi
 from rllib_amagail.learner.turns import EpisodesToTurns, TurnBatch
 
@@ -21,6 +22,10 @@ class _Module:
     observation_space = SPACE
 
 
+VIEW = JointView.from_spaces(
+    {agent: agent for agent in AGENTS},
+    dict.fromkeys(AGENTS, (SPACE, gym.spaces.Discrete(100))),
+)
 MODULES = {agent: _Module() for agent in AGENTS}
 
 
@@ -115,8 +120,11 @@ def test_dense_and_sparse_forms_of_an_episode_give_the_same_batch(
     sparse = batch_of(play(played, dense=False, terminated=terminated))
     dense = batch_of(play(played, dense=True, terminated=terminated))
     assert sparse.keys() == dense.keys()
+    sparse, dense = add_others(sparse, VIEW), add_others(dense, VIEW)
     for agent, expected in sparse.items():
         for field in TurnBatch.__dataclass_fields__:
+            if field == "games" or (terminated and field == "final_others"):
+                continue  # ids of two recordings, and again what RLlib repeats
             if terminated and field == "final_observations":
                 continue  # RLlib repeats the last one, nobody reads it
             np.testing.assert_array_equal(
@@ -138,6 +146,8 @@ def test_rewards_while_absent_go_to_the_turn_before() -> None:
         final_observations=np.zeros((2, 1), np.float32),
         final_rounds=np.array([3, 3]),
         terminated=np.zeros(2, bool),
+        agents=np.array(["a", "a"], object),
+        games=np.array([0, 1]),
     )
     filtered = filter_phi(turns)
     assert filtered.actions.tolist() == [0, 2, 4]
@@ -160,6 +170,8 @@ def test_an_episode_without_a_turn_disappears() -> None:
         final_observations=np.array([[7.0], [8.0]], np.float32),
         final_rounds=np.array([2, 1]),
         terminated=np.array([True, False]),
+        agents=np.array(["a", "a"], object),
+        games=np.array([0, 1]),
     )
     filtered = filter_phi(turns)
     assert filtered.segment_starts.tolist() == [0, 1]

@@ -1,32 +1,29 @@
-"""`AMAGAILConfig`: RLlib's PPO configuration plus one section, ``.imitation(...)``."""
+"""`AMAGAILConfig`: RLlib's PPO configuration plus ``.imitation(...)`` and ``.kfac(...)``."""
 
 from __future__ import annotations
 
 import difflib
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
-from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.typing import AgentID
 
-from rllib_amagail.adversarial import RewardForm
 from rllib_amagail.algorithm.demonstration_checks import check_teaching
 from rllib_amagail.algorithm.env_check import inspect_environment
 from rllib_amagail.algorithm.field_checks import check_fields
+from rllib_amagail.algorithm.imitation_settings import ImitationSettings
 from rllib_amagail.algorithm.runner_choice import choose_env_runner
 from rllib_amagail.demonstrations import Demonstrations, bundled_path
-from rllib_amagail.learner.agent_module import AgentModule
+from rllib_amagail.learner.agent_module import OTHERS_SIZE, AgentModule
 from rllib_amagail.learner.discriminator import Discriminator, discriminator_id
-from rllib_amagail.learner.expert_rows import Phi
+from rllib_amagail.learner.joint_critic import AddOthers, JointView
 from rllib_amagail.learner.learner import AMAGAILTorchLearner
 from rllib_amagail.learner.phi_filter import FilterPhi
-from rllib_amagail.learner.row_encoder import DiscriminatorInputs
 from rllib_amagail.learner.turns import EpisodesToTurns
 from rllib_amagail.runners.turn_env_runner import SortModules
 
@@ -36,7 +33,7 @@ def own_policy(agent_id: AgentID, episode: Any, **kwargs: Any) -> str:
     return str(agent_id)
 
 
-class AMAGAILConfig(PPOConfig):
+class AMAGAILConfig(ImitationSettings):
     """Configuration of `AMAGAIL`.
 
     Defaults learn the paper's games. Every field of `PPOConfig` works as in RLlib; those of
@@ -64,13 +61,10 @@ class AMAGAILConfig(PPOConfig):
         # RLlib's check plays random actions, which games with action masks rightly refuse.
         self.disable_env_checking = True
         self.num_env_runners = 0
-        self.num_envs_per_env_runner = 64
-        self.train_batch_size_per_learner = 3200
         self.batch_mode = "truncate_episodes"
         self.add_default_connectors_to_learner_pipeline = False
         self.gamma = 0.95
         self.lambda_ = 0.95
-        self.lr = 1e-3
         self.num_epochs = 4
         self.minibatch_size = 400
         self.clip_param = 0.2
@@ -78,98 +72,7 @@ class AMAGAILConfig(PPOConfig):
         self.entropy_coeff = 1e-3
         self.use_kl_loss = False
         self.grad_clip = None
-        self._model_config = {
-            "fcnet_hiddens": [128, 128],
-            "fcnet_activation": "tanh",
-            "vf_share_layers": False,
-        }
-        # Algorithm 1
-        self.demonstrations: str | os.PathLike | Demonstrations | None = None
-        self.num_demonstrations: int | None = None
-        self.phi: Phi = "filtered"
-        self.reward_source = "discriminator"
-        self.reward_form: RewardForm = "gail"
-        self.normalise_rewards = True
-        self.discriminator_hiddens: Sequence[int] = (128, 128)
-        self.discriminator_lr = 1e-3
-        self.discriminator_steps = 4
-        self.discriminator_batch_size = 1000
-        self.gradient_penalty = 0.02
-        self.discriminator_inputs: DiscriminatorInputs = "state_action"
-        self.discriminator_input_noise = 0.0
-        self.discriminator_group_lasso = 0.0
-        self.bc_steps = 1000
-        self.bc_lr = 1e-3
-        self.bc_batch_size = 256
-        self.bc_anchor = 1.0
-        self.bc_loss_coeff = 0.0
-        self.value_only_iterations = 3
-
-    def imitation(
-        self,
-        *,
-        demonstrations: str | os.PathLike | Demonstrations | None = NotProvided,
-        num_demonstrations: int | None = NotProvided,
-        phi: Phi = NotProvided,
-        reward_source: str = NotProvided,
-        reward_form: RewardForm = NotProvided,
-        normalise_rewards: bool = NotProvided,
-        discriminator_hiddens: Sequence[int] = NotProvided,
-        discriminator_lr: float = NotProvided,
-        discriminator_steps: int = NotProvided,
-        discriminator_batch_size: int = NotProvided,
-        gradient_penalty: float = NotProvided,
-        discriminator_inputs: DiscriminatorInputs = NotProvided,
-        discriminator_input_noise: float = NotProvided,
-        discriminator_group_lasso: float = NotProvided,
-        bc_steps: int = NotProvided,
-        bc_lr: float = NotProvided,
-        bc_batch_size: int = NotProvided,
-        bc_anchor: float = NotProvided,
-        bc_loss_coeff: float = NotProvided,
-        value_only_iterations: int = NotProvided,
-    ) -> Self:
-        """Set what Algorithm 1 adds to RLlib.
-
-        Args:
-            demonstrations: Z, a Parquet file or a `Demonstrations`. None: the episodes that come
-                with the game.
-            num_demonstrations: use the first so many episodes of Z. None: all.
-            phi: what becomes of phi. "filtered": dropped (lines 5 and 10; AMAGAIL). "chosen": an
-                ordinary action that agents see and choose every round (MAGAIL); the discriminator
-                judges the action chosen. "executed": the same, but it judges what the game
-                carried out, which is phi for everybody who did not participate.
-            reward_source: "discriminator"; "environment" to train on the true reward (experts;
-                no demonstrations needed); "zero" for the control without any reward.
-            reward_form: "gail" -log D_w (equation 14), "airl" logit, "magail" 2 sigmoid - 1.
-            normalise_rewards: divide rewards by their running deviation.
-            discriminator_hiddens: widths of the hidden layers of D_w.
-            discriminator_lr: step size of w (AdamW).
-            discriminator_steps: steps on w an iteration (line 6 repeated).
-            discriminator_batch_size: B, expert rows and policy rows a step.
-            gradient_penalty: its weight on standardised inputs of D_w; 0 for none.
-            discriminator_inputs: what D_w judges. "state_action" (s, a); "state" s; "state_pair" s
-                and s' - s, s' being what the agent sees at its next turn. The last two imitate
-                from observation alone; a Z without actions needs them, and ``bc_steps=0``.
-            discriminator_input_noise: deviation of noise on D_w's standardised inputs in line 6.
-            discriminator_group_lasso: weight of the norms of D_w's first-layer weights per input.
-            bc_steps: steps of behaviour cloning before the first iteration; 0 to start from
-                scratch.
-            bc_lr: step size of behaviour cloning (Adam).
-            bc_batch_size: rows a step of behaviour cloning.
-            bc_anchor: weight of KL(pi_theta || pi_BC) in the policy's loss, so that adversarial
-                steps do no harm; without effect when ``bc_steps`` is 0.
-            bc_loss_coeff: weight of -E_XE[log pi_theta(a|s)] in the policy's loss, on
-                ``bc_batch_size`` expert rows a minibatch; needs no cloned policy.
-            value_only_iterations: iterations at the start in which only the baseline V_nu learns.
-
-        Returns:
-            This config.
-        """
-        for key, value in locals().items():
-            if key != "self" and value is not NotProvided:
-                setattr(self, key, value)
-        return self
+        self._possible_agents: tuple[str, ...] = ()  # known when validated
 
     def update_from_dict(self, config_dict: dict[str, Any]) -> Self:
         """Take settings from a flat dict, as Tune and the command line give them.
@@ -187,10 +90,12 @@ class AMAGAILConfig(PPOConfig):
             raise ValueError(
                 f"unknown config key {key!r}"
                 + (f"; did you mean {' or '.join(map(repr, close))}?" if close else "")
-                + " AMAGAIL's own keys are the arguments of AMAGAILConfig.imitation(), the others "
-                "those of RLlib's PPOConfig."
+                + " AMAGAIL's own keys are the arguments of AMAGAILConfig.imitation() and "
+                ".kfac(), the others those of RLlib's PPOConfig."
             )
         config_dict = {k: v for k, v in config_dict.items() if not k.startswith("__")}
+        if "generator" in config_dict:  # before the rest, which may override its defaults
+            self.imitation(generator=config_dict["generator"])
         if "model_config" in config_dict:  # RLlib keeps it under a private name
             self.rl_module(model_config=self._model_config | config_dict.pop("model_config"))
         return super().update_from_dict(config_dict)
@@ -240,6 +145,7 @@ class AMAGAILConfig(PPOConfig):
             if self.phi != "filtered":
                 self.env_config = {**self.env_config, "phi_is_action": True}
             game = inspect_environment(self, self.phi)
+            self._possible_agents = game.agents
             if set(self.policies) == {DEFAULT_MODULE_ID}:
                 self.multi_agent(policies=list(game.agents), policy_mapping_fn=own_policy)
             # In one order in every process: seeded weights depend on it.
@@ -265,6 +171,8 @@ class AMAGAILConfig(PPOConfig):
     def get_multi_rl_module_spec(self, **kwargs: Any) -> MultiRLModuleSpec:
         """The agents' modules and, for learners, a discriminator beside each."""
         spec = super().get_multi_rl_module_spec(**kwargs)
+        if self.critic == "joint" and not kwargs.get("inference_only"):
+            self._widen_critics(spec.rl_module_specs)
         if kwargs.get("inference_only") or self.reward_source != "discriminator":
             return spec
         discriminators = {
@@ -283,6 +191,15 @@ class AMAGAILConfig(PPOConfig):
         spec.add_modules(discriminators)
         return spec
 
+    def _widen_critics(self, specs: Mapping[str, RLModuleSpec]) -> None:
+        spaces = {m: (s.observation_space, s.action_space) for m, s in specs.items()}
+        view = JointView.from_spaces(self._module_of_agents(), spaces)
+        for module_id, spec in specs.items():
+            spec.model_config = {**spec.model_config, OTHERS_SIZE: view.size(module_id)}
+
+    def _module_of_agents(self) -> dict[str, str]:
+        return {agent: self.policy_mapping_fn(agent, None) for agent in self._possible_agents}
+
     def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> ConnectorV2:
         """RLlib's pipeline, with the modules in one order in every process."""
         pipeline = super().build_env_to_module_connector(*args, **kwargs)
@@ -290,9 +207,11 @@ class AMAGAILConfig(PPOConfig):
         return pipeline
 
     def build_learner_connector(self, *args: Any, **kwargs: Any) -> ConnectorV2:
-        """Custom connectors first, then episodes to turns, then the phi filter."""
+        """Custom connectors, episodes to turns, the phi filter, what a joint critic sees."""
         pipeline = AlgorithmConfig.build_learner_connector(self, *args, **kwargs)
         pipeline.append(EpisodesToTurns())
         if self.phi == "filtered":
             pipeline.append(FilterPhi())
+        if self.critic == "joint":
+            pipeline.append(AddOthers(modules=self._module_of_agents()))
         return pipeline

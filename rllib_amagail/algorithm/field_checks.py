@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from rllib_amagail.adversarial import REWARD_FORMS
+from rllib_amagail.algorithm.generator_defaults import GENERATOR_DEFAULTS
 from rllib_amagail.learner.expert_rows import PHI_MODES
 from rllib_amagail.learner.row_encoder import DISCRIMINATOR_INPUTS
 
 REWARD_SOURCES = ("discriminator", "environment", "zero")
 
+CRITICS = ("own", "joint")
+
 _CHOICES: Mapping[str, tuple[str, ...]] = {
+    "generator": tuple(GENERATOR_DEFAULTS),
+    "critic": CRITICS,
     "reward_source": REWARD_SOURCES,
     "reward_form": REWARD_FORMS,
     "phi": PHI_MODES,
@@ -29,7 +34,10 @@ _SMALLEST: Mapping[str, float] = {
     "bc_anchor": 0.0,
     "bc_loss_coeff": 0.0,
     "value_only_iterations": 0,
+    "kfac_damping": 0.0,
+    "kfac_value_steps": 1,
 }
+_POSITIVE = ("kfac_kl_clip", "kfac_discriminator_kl_clip")
 
 
 def check_fields(config: Any) -> None:
@@ -46,6 +54,10 @@ def check_fields(config: Any) -> None:
         found = getattr(config, name)
         if not found >= smallest:
             raise ValueError(f"{name} is {found}; expected >= {smallest}")
+    for name in _POSITIVE:
+        found = getattr(config, name)
+        if not found > 0:
+            raise ValueError(f"{name} is {found}; expected > 0")
     if config.num_demonstrations is not None and config.num_demonstrations < 1:
         raise ValueError(f"num_demonstrations is {config.num_demonstrations}; expected >= 1")
     widths = config.discriminator_hiddens
@@ -53,3 +65,10 @@ def check_fields(config: Any) -> None:
         raise ValueError(f"discriminator_hiddens is {widths}; expected positive widths")
     if config.model_config.get("use_lstm"):
         raise ValueError("use_lstm: recurrent policies are not supported yet")
+    if config.model_config.get("vf_share_layers"):
+        for name, found in (("generator", config.generator), ("critic", config.critic)):
+            if found in ("mack", "joint"):
+                raise ValueError(
+                    f"{name} is {found!r} and vf_share_layers is True; expected policy and value "
+                    "networks of their own. Set model_config vf_share_layers=False."
+                )

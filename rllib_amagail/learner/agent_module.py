@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -10,10 +11,14 @@ import torch
 import tree
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.models.base import ENCODER_OUT
 from ray.rllib.core.models.torch.encoder import TorchMLPEncoder
 from ray.rllib.core.models.torch.heads import TorchMLPHead
 
 from rllib_amagail.spaces import ObservationLayout
+
+OTHERS = "others"  # column: what a joint critic sees of the other agents
+OTHERS_SIZE = "others_size"  # key of the model config: J, its width; 0 for no joint critic
 
 
 class AgentModule(DefaultPPOTorchRLModule):
@@ -21,6 +26,9 @@ class AgentModule(DefaultPPOTorchRLModule):
 
     It takes what the environment gives (Box, Discrete, Dict with an ``action_mask``, ...) as well
     as flat rows ``[B, F]``. Logits of masked actions are the smallest finite number.
+
+    With ``others_size`` J in the model config the critic is a network of its own on the features
+    and J columns `OTHERS`. Acting never needs them.
     """
 
     def __init__(
@@ -38,8 +46,30 @@ class AgentModule(DefaultPPOTorchRLModule):
 
     def setup(self) -> None:
         """Build RLlib's networks."""
+        others_size = self.model_config.get(OTHERS_SIZE, 0)
+        self._has_joint_critic = others_size > 0
+        encoders = self.catalog.actor_critic_encoder_config
+        if self._has_joint_critic:
+            encoders.inference_only = True  # no critic on the own features
         super().setup()
+        if self._has_joint_critic and not self.inference_only:
+            seen = self._layout.feature_size + others_size
+            wider = replace(encoders.base_encoder_config, input_dims=[seen])
+            self.joint_encoder = wider.build(framework="torch")
         self._policy_layers = self._layers_of_policy()
+
+    def policy_network(self) -> torch.nn.ModuleList:
+        """The layers of pi alone; of a module with ``vf_share_layers=False``."""
+        return torch.nn.ModuleList([self.encoder.actor_encoder, self.pi])
+
+    def value_network(self) -> torch.nn.ModuleList:
+        """The layers of V alone; of a module with ``vf_share_layers=False``."""
+        encoder = self.joint_encoder if self._has_joint_critic else self.encoder.critic_encoder
+        return torch.nn.ModuleList([encoder, self.vf])
+
+    def get_non_inference_attributes(self) -> list[str]:
+        """What env runners do without."""
+        return [*super().get_non_inference_attributes(), "joint_encoder"]
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         features, mask = self._split(batch[Columns.OBS])
@@ -50,6 +80,8 @@ class AgentModule(DefaultPPOTorchRLModule):
         return self._mask_logits(outputs, mask)
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        if self._has_joint_critic:
+            return self._forward(batch)
         features, mask = self._split(batch[Columns.OBS])
         outputs = super()._forward_train(batch | {Columns.OBS: features}, **kwargs)
         return self._mask_logits(outputs, mask)
@@ -57,9 +89,13 @@ class AgentModule(DefaultPPOTorchRLModule):
     def compute_values(
         self, batch: dict[str, Any], embeddings: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """``[B]`` V_nu(s)."""
+        """``[B]`` V_nu(s); a joint critic needs the column `OTHERS` ``[B, J]``."""
         if embeddings is None:
-            batch = batch | {Columns.OBS: self._split(batch[Columns.OBS])[0]}
+            features, _ = self._split(batch[Columns.OBS])
+            if self._has_joint_critic:
+                seen = {Columns.OBS: torch.cat([features, batch[OTHERS]], dim=1)}
+                embeddings = self.joint_encoder(seen)[ENCODER_OUT]
+            batch = {**batch, Columns.OBS: features}
         return super().compute_values(batch, embeddings)
 
     def _layers_of_policy(self) -> list[torch.nn.Module]:

@@ -9,7 +9,9 @@ import torch
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from rllib_amagail.adversarial import discriminator_loss, gradient_penalty, group_lasso
+from rllib_amagail.kfac import KFAC, bernoulli_fisher_loss
 from rllib_amagail.learner.discriminator import INPUTS, LOGITS_EXPERT_IS_HIGH, Discriminator
+from rllib_amagail.learner.mack_generator import label_generator
 
 
 def update_discriminator(
@@ -29,7 +31,7 @@ def update_discriminator(
 
     Args:
         discriminator: the module, wrapped for several learners or not.
-        optimizer: of its parameters.
+        optimizer: of its parameters; K-FAC takes the Fisher of the logits on the same rows.
         expert_inputs: ``[K, W]`` rows of the demonstrations.
         policy_inputs: ``[T, W]`` rows of this iteration's rollouts.
         steps: gradient steps.
@@ -53,7 +55,12 @@ def update_discriminator(
                 _with_noise(rows, input_noise * module.input_scale, rng)
                 for rows in (expert, policy)
             )
-        outputs = discriminator.forward_train({INPUTS: torch.cat([expert, policy])})
+        rows = {INPUTS: torch.cat([expert, policy])}
+        if isinstance(optimizer, KFAC):
+            with optimizer.collecting():
+                logits = module.logits_of_standardised(module.standardise(rows[INPUTS]))
+                bernoulli_fisher_loss(logits, label_generator(rng, logits.device)).backward()
+        outputs = discriminator.forward_train(rows)
         expert_logits, policy_logits = outputs[LOGITS_EXPERT_IS_HIGH].split(batch_size)
         loss = discriminator_loss(expert_logits, policy_logits)
         if penalty_coeff > 0:

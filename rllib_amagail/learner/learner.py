@@ -10,6 +10,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
+from rllib_amagail.learner.advantage_columns import advantage_columns
 from rllib_amagail.learner.behaviour_cloning import (
     clone_behaviour,
     divergences,
@@ -17,9 +18,17 @@ from rllib_amagail.learner.behaviour_cloning import (
 )
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.discriminator_update import update_discriminator
-from rllib_amagail.learner.generator_update import ppo_columns, update_generator
 from rllib_amagail.learner.judged_rows import comparable_rows, encode_turns
 from rllib_amagail.learner.learner_base import LearnerBase
+from rllib_amagail.learner.mack_generator import (
+    POLICY,
+    VALUE,
+    average_over_learners,
+    policy_gradient_loss,
+    update_by_mack,
+)
+from rllib_amagail.learner.optimizers import DEFAULT, agent_optimizers, discriminator_optimizer
+from rllib_amagail.learner.ppo_generator import update_by_ppo
 from rllib_amagail.learner.relabelling import discriminator_rewards
 from rllib_amagail.learner.sharding import episodes_of
 from rllib_amagail.learner.step_metrics import log_steps
@@ -156,10 +165,10 @@ class AMAGAILTorchLearner(LearnerBase):
     def _estimate_advantages(
         self, module_id: str, turns: TurnBatch, rewards: np.ndarray
     ) -> dict[str, torch.Tensor]:
-        """The columns that PPO's loss reads, ``[T, ...]``."""
+        """The columns that the generator's loss reads, ``[T, ...]``."""
         config = self.config.get_config_for_module(module_id)
         module = self.module[module_id].unwrapped()
-        return ppo_columns(
+        return advantage_columns(
             turns,
             rewards,
             module,
@@ -171,11 +180,22 @@ class AMAGAILTorchLearner(LearnerBase):
     def _update_generator(
         self, module_id: str, batch: dict[str, torch.Tensor], minibatches: int
     ) -> None:
-        config = self.config.get_config_for_module(module_id)
-        module = self.module[module_id]
+        module = self.module[module_id].unwrapped()
         anchor = self._agents[module_id].anchor
         if anchor is not None and self.config.bc_anchor > 0:
             batch[_ANCHOR_LOGITS] = policy_parameters(anchor, batch)
+        if self.config.generator == "mack":
+            self._update_by_mack(module_id, batch)
+        else:
+            self._update_by_ppo(module_id, batch, minibatches)
+        moved = divergences(module, batch, batch.get(_ANCHOR_LOGITS))
+        self.metrics.log_dict(moved, key=module_id, window=1)
+
+    def _update_by_ppo(
+        self, module_id: str, batch: dict[str, torch.Tensor], minibatches: int
+    ) -> None:
+        config = self.config.get_config_for_module(module_id)
+        module = self.module[module_id]
 
         def loss_of(minibatch: dict[str, torch.Tensor]) -> torch.Tensor:
             return self.compute_loss_for_module(
@@ -185,7 +205,7 @@ class AMAGAILTorchLearner(LearnerBase):
                 fwd_out=module.forward_train(minibatch),
             )
 
-        loss = update_generator(
+        loss = update_by_ppo(
             loss_of,
             self.get_optimizer(module_id),
             batch,
@@ -195,8 +215,46 @@ class AMAGAILTorchLearner(LearnerBase):
             rng=self._rng,
         )
         self.metrics.log_value((module_id, self.TOTAL_LOSS_KEY), loss, window=1)
-        moved = divergences(module.unwrapped(), batch, batch.get(_ANCHOR_LOGITS))
-        self.metrics.log_dict(moved, key=module_id, window=1)
+
+    def _update_by_mack(self, module_id: str, batch: dict[str, torch.Tensor]) -> None:
+        config = self.config.get_config_for_module(module_id)
+        module = self.module[module_id].unwrapped()
+        entropy_coeff = self.entropy_coeff_schedulers_per_module[module_id].get_current_value()
+
+        def policy_loss(parameters: torch.Tensor) -> torch.Tensor:
+            policy = module.get_train_action_dist_cls().from_logits(parameters)
+            loss = policy_gradient_loss(policy, batch, entropy_coeff)
+            return loss + self._distance_from_experts(module_id, policy, batch)
+
+        losses = update_by_mack(
+            module,
+            self.get_optimizer(module_id, POLICY),
+            self.get_optimizer(module_id, VALUE),
+            batch,
+            policy_loss=None if self._only_values_learn(config) else policy_loss,
+            value_steps=config.kfac_value_steps,
+            all_reduce=average_over_learners if self.distributed else None,
+            rng=self._rng,
+        )
+        self.metrics.log_dict(losses, key=module_id, window=1)
+
+    def _only_values_learn(self, config: Any) -> bool:
+        """A policy that starts well must not follow the advantages of an untrained baseline."""
+        return bool(self._updates < config.value_only_iterations)
+
+    def _distance_from_experts(
+        self, module_id: str, policy: Any, batch: dict[str, Any]
+    ) -> torch.Tensor | float:
+        """``bc_anchor * KL(pi_theta || pi_BC)`` and ``bc_loss_coeff`` times BC's loss."""
+        config = self.config.get_config_for_module(module_id)
+        distance: torch.Tensor | float = 0.0
+        if _ANCHOR_LOGITS in batch:
+            anchor = type(policy).from_logits(batch[_ANCHOR_LOGITS])
+            distance = config.bc_anchor * policy.kl(anchor).mean()
+        if config.bc_loss_coeff > 0:
+            cloning_loss = self._agents[module_id].cloning_loss(config.bc_batch_size, self._rng)
+            distance = distance + config.bc_loss_coeff * cloning_loss
+        return distance
 
     def compute_loss_for_module(
         self,
@@ -206,14 +264,13 @@ class AMAGAILTorchLearner(LearnerBase):
         batch: dict[str, Any],
         fwd_out: dict[str, torch.Tensor],
     ) -> torch.Tensor:
-        """PPO's loss, plus ``bc_anchor * KL(pi_theta || pi_BC)`` and ``bc_loss_coeff`` times BC's.
+        """PPO's loss, plus what keeps the policy near the experts'.
 
-        During the first ``value_only_iterations`` only the baseline learns (line 11): a policy
-        that starts well must not follow the advantages of an untrained one.
+        During the first ``value_only_iterations`` only the baseline learns (line 11).
         """
         distribution = self.module[module_id].get_train_action_dist_cls()
         policy = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
-        if self._updates < config.value_only_iterations:
+        if self._only_values_learn(config):
             values = (
                 self.module[module_id]
                 .unwrapped()
@@ -227,27 +284,23 @@ class AMAGAILTorchLearner(LearnerBase):
         loss = super().compute_loss_for_module(
             module_id=module_id, config=config, batch=batch, fwd_out=fwd_out
         )
-        if _ANCHOR_LOGITS in batch:
-            anchor = distribution.from_logits(batch[_ANCHOR_LOGITS])
-            loss = loss + config.bc_anchor * policy.kl(anchor).mean()
-        if config.bc_loss_coeff > 0:
-            agent = self._agents[module_id]
-            loss = loss + config.bc_loss_coeff * agent.cloning_loss(config.bc_batch_size, self._rng)
-        return loss
+        return loss + self._distance_from_experts(module_id, policy, batch)
 
     # --- optimizers ------------------------------------------------------------------------------
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        """Adam for policies and baselines, AdamW with settings of its own for D_w.
-
-        Fused: on small networks the step itself would otherwise cost as much as a forward.
-        """
-        parameters = self.get_parameters(self._module[module_id])
+        """One for all of a module, or with MACK one for pi and one for V; one for D_w."""
+        module = self._module[module_id]
         if self._is_agent(module_id):
-            optimizer, lr = torch.optim.Adam(parameters, fused=True), config.lr
+            optimizers, lr = agent_optimizers(module, self.config), config.lr
         else:
-            optimizer = torch.optim.AdamW(parameters, betas=(0.5, 0.9), fused=True)
+            optimizers = {DEFAULT: discriminator_optimizer(module, self.config)}
             lr = self.config.discriminator_lr
-        self.register_optimizer(
-            module_id=module_id, optimizer=optimizer, params=parameters, lr_or_lr_schedule=lr
-        )
+        for name, optimizer in optimizers.items():
+            self.register_optimizer(
+                module_id=module_id,
+                optimizer_name=name,
+                optimizer=optimizer,
+                params=optimizer.param_groups[0]["params"],
+                lr_or_lr_schedule=lr,
+            )

@@ -12,7 +12,7 @@ from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from rllib_amagail.learner.agent_state import AgentState
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.expert_rows import load_expert_rows
-from rllib_amagail.learner.generator_update import agree_on_minibatches
+from rllib_amagail.learner.ppo_generator import agree_on_minibatches
 from rllib_amagail.learner.turns import TurnBatch
 
 IMITATION_STATE = "imitation"

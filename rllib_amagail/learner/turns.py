@@ -42,6 +42,10 @@ class TurnBatch:
     final_observations: np.ndarray  # [S, F]
     final_rounds: np.ndarray  # [S]
     terminated: np.ndarray  # [S]; elsewhere the value of the final observation bootstraps
+    agents: np.ndarray  # [S] whose episode it is
+    games: np.ndarray  # [S] id of the multi-agent episode; its chunks have the same
+    others: np.ndarray | None = None  # [T, J] what a joint critic sees of the other agents
+    final_others: np.ndarray | None = None  # [S, J]
 
     ROW_FIELDS = (
         "observations",
@@ -51,6 +55,7 @@ class TurnBatch:
         "rewards",
         "rounds",
         "participates",
+        "others",
     )
 
     def __post_init__(self) -> None:
@@ -58,7 +63,8 @@ class TurnBatch:
         for field in fields(self):
             expected = rows if field.name in self.ROW_FIELDS else episodes
             expected += field.name == "segment_starts"
-            found = len(getattr(self, field.name))
+            column = getattr(self, field.name)
+            found = expected if column is None else len(column)
             if found != expected:
                 raise ValueError(f"TurnBatch.{field.name} has {found} rows, expected {expected}")
 
@@ -94,9 +100,14 @@ class TurnBatch:
     def keep_rows(self, keep: np.ndarray, rewards: np.ndarray) -> TurnBatch:
         """A batch of the rows where ``keep`` (``[T]`` bool), with ``rewards`` (``[T]``) instead.
 
-        Agent episodes that lose all their rows are dropped.
+        Agent episodes that lose all their rows are dropped, and what a joint critic sees, because
+        it depends on all rows.
         """
-        kept = {name: getattr(self, name)[keep] for name in self.ROW_FIELDS if name != "rewards"}
+        kept = {
+            name: getattr(self, name)[keep]
+            for name in self.ROW_FIELDS
+            if name not in ("rewards", "others")
+        }
         starts = np.concatenate([[0], np.cumsum(keep)])[self.segment_starts]
         alive = np.diff(starts) > 0
         return replace(
@@ -107,6 +118,10 @@ class TurnBatch:
             final_observations=self.final_observations[alive],
             final_rounds=self.final_rounds[alive],
             terminated=self.terminated[alive],
+            agents=self.agents[alive],
+            games=self.games[alive],
+            others=None,
+            final_others=None,
         )
 
 
@@ -199,6 +214,8 @@ def _stack(
         final_observations=observations[is_final],
         final_rounds=observation_rounds[is_final],
         terminated=np.array([e.is_terminated for e in agent_episodes]),
+        agents=np.array([e.agent_id for e in agent_episodes], object),
+        games=np.array([e.multi_agent_episode_id or e.id_ for e in agent_episodes], object),
     )
 
 

@@ -1,0 +1,157 @@
+"""The fields that Algorithm 1 adds to RLlib's PPO configuration, and the sections that set them."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+from ray.rllib.algorithms.algorithm_config import NotProvided
+from ray.rllib.algorithms.ppo import PPOConfig
+
+from rllib_amagail.adversarial import RewardForm
+from rllib_amagail.algorithm.generator_defaults import GENERATOR_DEFAULTS
+from rllib_amagail.demonstrations import Demonstrations
+from rllib_amagail.learner.expert_rows import Phi
+from rllib_amagail.learner.row_encoder import DiscriminatorInputs
+
+
+class ImitationSettings(PPOConfig):
+    """Fields with their defaults; `AMAGAILConfig` is what users build."""
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class=algo_class)
+        self.generator = "ppo"
+        self.critic = "own"
+        self.demonstrations: str | os.PathLike | Demonstrations | None = None
+        self.num_demonstrations: int | None = None
+        self.phi: Phi = "filtered"
+        self.reward_source = "discriminator"
+        self.reward_form: RewardForm = "gail"
+        self.normalise_rewards = True
+        self.discriminator_hiddens: Sequence[int]
+        self.discriminator_lr: float
+        self.discriminator_steps: int
+        self.discriminator_batch_size = 1000
+        self.gradient_penalty: float
+        self.discriminator_inputs: DiscriminatorInputs = "state_action"
+        self.discriminator_input_noise = 0.0
+        self.discriminator_group_lasso = 0.0
+        for name, value in GENERATOR_DEFAULTS[self.generator].items():
+            setattr(self, name, copy.deepcopy(value))
+        self.bc_steps = 1000
+        self.bc_lr = 1e-3
+        self.bc_batch_size = 256
+        self.bc_anchor = 1.0
+        self.bc_loss_coeff = 0.0
+        self.value_only_iterations = 3
+        self.kfac_kl_clip = 3e-3
+        self.kfac_discriminator_kl_clip = 1e-3
+        self.kfac_damping = 0.01
+        self.kfac_value_steps = 2
+
+    def imitation(
+        self,
+        *,
+        generator: str = NotProvided,
+        critic: str = NotProvided,
+        demonstrations: str | os.PathLike | Demonstrations | None = NotProvided,
+        num_demonstrations: int | None = NotProvided,
+        phi: Phi = NotProvided,
+        reward_source: str = NotProvided,
+        reward_form: RewardForm = NotProvided,
+        normalise_rewards: bool = NotProvided,
+        discriminator_hiddens: Sequence[int] = NotProvided,
+        discriminator_lr: float = NotProvided,
+        discriminator_steps: int = NotProvided,
+        discriminator_batch_size: int = NotProvided,
+        gradient_penalty: float = NotProvided,
+        discriminator_inputs: DiscriminatorInputs = NotProvided,
+        discriminator_input_noise: float = NotProvided,
+        discriminator_group_lasso: float = NotProvided,
+        bc_steps: int = NotProvided,
+        bc_lr: float = NotProvided,
+        bc_batch_size: int = NotProvided,
+        bc_anchor: float = NotProvided,
+        bc_loss_coeff: float = NotProvided,
+        value_only_iterations: int = NotProvided,
+    ) -> Self:
+        """Set what Algorithm 1 adds to RLlib.
+
+        Args:
+            generator: "ppo", or "mack" as in the paper; see `kfac`. Fields that still have the
+                default of the one take that of the other (`GENERATOR_DEFAULTS`).
+            critic: V sees what the agent sees ("own"), or the other agents, too ("joint").
+            demonstrations: Z, a Parquet file or a `Demonstrations`. None: the game's own.
+            num_demonstrations: use the first so many episodes of Z. None: all.
+            phi: what becomes of phi. "filtered": dropped (lines 5 and 10; AMAGAIL). "chosen": an
+                ordinary action that agents see and choose every round (MAGAIL); the discriminator
+                judges the action chosen. "executed": the same, but it judges what the game
+                carried out, which is phi for everybody who did not participate.
+            reward_source: "discriminator"; "environment" to train on the true reward (experts;
+                no demonstrations needed); "zero" for the control without any reward.
+            reward_form: "gail" -log D_w (equation 14), "airl" logit, "magail" 2 sigmoid - 1.
+            normalise_rewards: divide rewards by their running deviation.
+            discriminator_hiddens: widths of the hidden layers of D_w.
+            discriminator_lr: step size of w (AdamW; K-FAC with "mack").
+            discriminator_steps: steps on w an iteration (line 6 repeated).
+            discriminator_batch_size: B, expert rows and policy rows a step.
+            gradient_penalty: its weight on standardised inputs of D_w; 0 for none.
+            discriminator_inputs: what D_w judges. "state_action" (s, a); "state" s; "state_pair" s
+                and s' - s, s' being what the agent sees at its next turn. The last two imitate
+                from observation alone; a Z without actions needs them, and ``bc_steps=0``.
+            discriminator_input_noise: deviation of noise on D_w's standardised inputs in line 6.
+            discriminator_group_lasso: weight of the norms of D_w's first-layer weights per input.
+            bc_steps: steps of behaviour cloning at the start; 0 to start from scratch.
+            bc_lr: step size of behaviour cloning (Adam).
+            bc_batch_size: rows a step of behaviour cloning.
+            bc_anchor: weight of KL(pi_theta || pi_BC) in the policy's loss, so that adversarial
+                steps do no harm; without effect when ``bc_steps`` is 0.
+            bc_loss_coeff: weight of -E_XE[log pi_theta(a|s)] in the policy's loss, on
+                ``bc_batch_size`` expert rows a minibatch; needs no cloned policy.
+            value_only_iterations: iterations at the start in which only the baseline V_nu learns.
+
+        Returns:
+            This config.
+        """
+        return self._set(locals())
+
+    def kfac(
+        self,
+        *,
+        kfac_kl_clip: float = NotProvided,
+        kfac_discriminator_kl_clip: float = NotProvided,
+        kfac_damping: float = NotProvided,
+        kfac_value_steps: int = NotProvided,
+    ) -> Self:
+        """Set what ``generator="mack"`` needs: K-FAC for policy, baseline and discriminator.
+
+        It takes one step on theta an iteration and reads ``lr`` (theta and nu) and
+        ``discriminator_lr``, but not ``num_epochs``, ``minibatch_size``, ``grad_clip`` or PPO's
+        own fields.
+
+        Args:
+            kfac_kl_clip: largest KL of a step on theta or nu, in nats per row.
+            kfac_discriminator_kl_clip: the same of a step on w.
+            kfac_damping: damping of the Fisher matrices.
+            kfac_value_steps: steps on nu an iteration.
+
+        Returns:
+            This config.
+        """
+        return self._set(locals())
+
+    def _set(self, arguments: dict[str, Any]) -> Self:
+        given = {k: v for k, v in arguments.items() if k != "self" and v is not NotProvided}
+        if given.get("generator") in GENERATOR_DEFAULTS:
+            self._take_defaults_of(given["generator"])
+        for key, value in given.items():
+            setattr(self, key, value)
+        return self
+
+    def _take_defaults_of(self, generator: str) -> None:
+        before = GENERATOR_DEFAULTS.get(self.generator, {})
+        for name, value in GENERATOR_DEFAULTS[generator].items():
+            if getattr(self, name) == before.get(name):
+                setattr(self, name, copy.deepcopy(value))
