@@ -236,3 +236,9 @@ def test_all_three_networks_have_kfac() -> None:
     algorithm.stop()
     assert [type(optimizer) for optimizer in found] == [KFAC] * 3
     assert [o.param_groups[0]["kl_clip"] for o in found] == [3e-3, 3e-3, 1e-3]
+
+
+def test_the_cloning_term_alone_teaches_the_experts_actions() -> None:
+    config = mack_config().imitation(bc_steps=0, reward_source="zero", value_only_iterations=0)
+    config.imitation(bc_loss_coeff=1.0).kfac(kfac_kl_clip=3e-2)
+    assert train(config, 15)[-1]["score"] > 0.9 * 0.6 * HORIZON
