@@ -14,7 +14,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.utils.typing import AgentID
 
 from rllib_amagail.algorithm.demonstration_checks import check_teaching
-from rllib_amagail.algorithm.env_check import inspect_environment
+from rllib_amagail.algorithm.env_check import GameDescription, inspect_environment
 from rllib_amagail.algorithm.field_checks import check_fields
 from rllib_amagail.algorithm.imitation_settings import ImitationSettings
 from rllib_amagail.algorithm.runner_choice import choose_env_runner
@@ -146,6 +146,7 @@ class AMAGAILConfig(ImitationSettings):
                 self.env_config = {**self.env_config, "phi_is_action": True}
             game = inspect_environment(self, self.phi)
             self._possible_agents = game.agents
+            self.check_game(game)
             if set(self.policies) == {DEFAULT_MODULE_ID}:
                 self.multi_agent(policies=list(game.agents), policy_mapping_fn=own_policy)
             # In one order in every process: seeded weights depend on it.
@@ -157,6 +158,9 @@ class AMAGAILConfig(ImitationSettings):
                 game.check_demonstrations(demonstrations)
                 check_teaching(self, demonstrations)
         super().validate()
+
+    def check_game(self, game: GameDescription) -> None:
+        """Refuse, by a ValueError, a game that the algorithm is not for: a hook for baselines."""
 
     # --- what RLlib asks for ---------------------------------------------------------------------
 

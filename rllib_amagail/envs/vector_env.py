@@ -12,11 +12,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.games.game import RoundResult
+from rllib_amagail.runners.batched_runner_setup import env_from
 from rllib_amagail.runners.batched_worlds import BatchedWorlds
 
 AGENT = "agent"
@@ -248,3 +250,33 @@ class SingleAgentGame(BatchedGame):
 
         make = env if callable(env) else make_vector_env
         super().__init__(lambda batch_size, seed: VectorEnvWorlds(make(batch_size), seed))
+
+
+class GymnasiumGame(BatchedGame):
+    """`SingleAgentGame` of an environment that the env_config names, as RLlib creates it.
+
+    Args:
+        env_config: under `ENV` a name that Ray Tune or Gymnasium knows, or a class that takes an
+            env_config; ``phi_is_action`` and ``show_everyone`` of `TurnBasedEnv`; everything else
+            is for the environment.
+
+    Raises:
+        ValueError: see `VectorEnvWorlds`. What the environment raises comes through.
+    """
+
+    ENV = "gymnasium_env"
+
+    def __init__(self, env_config: Mapping[str, Any]) -> None:
+        options = dict(env_config)
+        env = options.pop(self.ENV)
+        view = {k: options.pop(k) for k in ("phi_is_action", "show_everyone") if k in options}
+
+        def make_one() -> gym.Env:
+            context = EnvContext(options, worker_index=getattr(env_config, "worker_index", 0))
+            return env_from(env, context)
+
+        def make_worlds(batch_size: int, seed: int | None) -> VectorEnvWorlds:
+            envs = SyncVectorEnv([make_one] * batch_size, autoreset_mode=AutoresetMode.DISABLED)
+            return VectorEnvWorlds(envs, seed)
+
+        super().__init__(make_worlds, **view)

@@ -56,11 +56,14 @@ def create_env(config: AlgorithmConfig, worker_index: int | None) -> tuple[Any, 
         num_workers=config.num_env_runners,
         remote=config.remote_worker_envs,
     )
-    if isinstance(config.env, str) and _global_registry.contains(ENV_CREATOR, config.env):
-        env = _global_registry.get(ENV_CREATOR, config.env)(context)
-    else:
-        env = _gym_env_creator(context, config.env)
-    return env.unwrapped, context
+    return env_from(config.env, context).unwrapped, context
+
+
+def env_from(env: str | type, context: EnvContext) -> Any:
+    """An environment by a name that Ray Tune or Gymnasium knows, or by its class."""
+    if isinstance(env, str) and _global_registry.contains(ENV_CREATOR, env):
+        return _global_registry.get(ENV_CREATOR, env)(context)
+    return _gym_env_creator(context, env)
 
 
 def policies_of_agents(config: AlgorithmConfig, env: Any) -> dict[str, str]:
