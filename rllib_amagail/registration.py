@@ -7,14 +7,22 @@ from functools import partial
 from ray import tune
 
 from rllib_amagail.algorithm.amagail import AMAGAIL
+from rllib_amagail.algorithm.baselines import GAIL, MAGAIL
+from rllib_amagail.algorithm.multi_agent_bc import MultiAgentBC
 from rllib_amagail.envs.game_envs import GameEnv
 from rllib_amagail.games import GAME_NAMES
 
-ALGORITHM_NAMES = {"AMAGAIL": AMAGAIL}
+# "BC" would be RLlib's algorithm or ours, whichever Ray Tune has registered last.
+ALGORITHM_NAMES: dict[str, type[AMAGAIL]] = {
+    "AMAGAIL": AMAGAIL,
+    "MAGAIL": MAGAIL,
+    "GAIL": GAIL,
+    "MultiAgentBC": MultiAgentBC,
+}
 
 
 def register() -> None:
-    """Register the algorithm and the games with Ray Tune and RLlib.
+    """Register the algorithms and the games with Ray Tune and RLlib.
 
     Importing the package calls it. Call it again after ``ray.shutdown()``, which forgets names; to
     call it twice does no harm.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ray.rllib.algorithms.ppo import PPO
@@ -58,12 +59,19 @@ class AMAGAIL(PPO):
         """
         if not (self.config.uses_demonstrations and self.config.bc_steps):
             return {}
-        losses = self.learner_group.foreach_learner(lambda learner: learner.clone_behaviour())
-        first: dict[str, float] = next(iter(losses)).get()
-        for module_id, loss in first.items():
+        losses: dict[str, float] = self._on_learners(lambda learner: learner.clone_behaviour())
+        for module_id, loss in losses.items():
             self.metrics.log_value((BC_LOSS, module_id), loss, window=1)
         self._send_policies()
-        return first
+        return losses
+
+    def _on_learners(self, function: Callable[[Any], Any]) -> Any:
+        """Call a function of every learner; what the first gives, since replicas are equal."""
+        results = list(self.learner_group.foreach_learner(function))
+        for result in results:
+            if not result.ok:
+                raise result.get()
+        return results[0].get()
 
     def _sample_episodes(self) -> list[Any]:
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):

@@ -14,6 +14,12 @@ from rllib_amagail.games import GAME_NAMES
 from rllib_amagail.games.reference_scores import reference_scores
 from rllib_amagail.registration import ALGORITHM_NAMES
 
+# RLlib's algorithms that could be taken for one of this package's.
+NAMESAKES = {
+    "BC": "BC is RLlib's algorithm, for one agent and RLlib's offline data; behaviour cloning of "
+    "demonstrations, for any number of agents, is --algo MultiAgentBC"
+}
+
 
 def algorithm_names() -> list[str]:
     """This package's algorithms, then RLlib's."""

@@ -12,6 +12,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.tune.schedulers import TrialScheduler, create_scheduler
 
 from rllib_amagail.algorithm.amagail import AMAGAIL
+from rllib_amagail.algorithm.multi_agent_bc import LOG_LIKELIHOOD, MultiAgentBC
 from rllib_amagail.cli.errors import CommandError, one_line, suggestion
 from rllib_amagail.cli.experiment import Experiment, absolute
 from rllib_amagail.cli.names import find_environment
@@ -30,6 +31,7 @@ class Plan:
         param_space: the trials' config for Ray Tune, grids included.
         scheduler: of the trials, if one is named.
         resources: what a trial needs, such as ``{"CPU": 3.0}``.
+        metric: the result key that tells how well a trial does; more is better.
     """
 
     experiment: Experiment
@@ -37,6 +39,7 @@ class Plan:
     param_space: dict[str, Any]
     scheduler: TrialScheduler | None
     resources: dict[str, float]
+    metric: str
 
 
 def make_plan(experiment: Experiment) -> Plan:
@@ -49,7 +52,7 @@ def make_plan(experiment: Experiment) -> Plan:
     """
     algorithm = experiment.algorithm()
     base = algorithm.get_default_config() if experiment.base is None else experiment.base
-    settings = _settings(experiment, base)
+    settings = _settings(experiment, base, needs_env=not issubclass(algorithm, MultiAgentBC))
     if experiment.base is not None:
         settings = {**base.to_dict(), **settings}
     needs = [_check(algorithm, variant) for variant in _variants(settings)]
@@ -57,8 +60,9 @@ def make_plan(experiment: Experiment) -> Plan:
         settings |= _reservation(experiment, algorithm, next(iter(_variants(settings))))
         needs = [_check(algorithm, variant) for variant in _variants(settings)]
     resources = {name: max(n.get(name, 0.0) for n in needs) for name in set().union(*needs)}
-    scheduler = _scheduler(experiment, metric_of(algorithm))
-    return Plan(experiment, algorithm, settings, scheduler, resources)
+    metric = metric_of(algorithm, is_played=settings.get("env") is not None)
+    scheduler = _scheduler(experiment, metric)
+    return Plan(experiment, algorithm, settings, scheduler, resources, metric)
 
 
 def apply_settings(config: AlgorithmConfig, settings: Mapping[str, Any]) -> None:
@@ -77,18 +81,21 @@ def apply_settings(config: AlgorithmConfig, settings: Mapping[str, Any]) -> None
         raise CommandError(f"unknown config key {key!r}{suggestion(key, known)}")
 
 
-def metric_of(algorithm: type[Algorithm]) -> str:
-    """The result key that tells how well a trial does; more is better."""
+def metric_of(algorithm: type[Algorithm], is_played: bool = True) -> str:
+    """The result key that tells how well a trial does, in an environment or without one."""
+    if not is_played:
+        return LOG_LIKELIHOOD
     return "score" if issubclass(algorithm, AMAGAIL) else "env_runners/episode_return_mean"
 
 
-def _settings(experiment: Experiment, base: AlgorithmConfig) -> dict[str, Any]:
+def _settings(experiment: Experiment, base: AlgorithmConfig, *, needs_env: bool) -> dict[str, Any]:
     """What the user set, in the words of `AlgorithmConfig`."""
     settings = dict(experiment.config)
     env = experiment.env or settings.get("env") or base.env
-    if env is None:
+    if env is not None:
+        settings["env"] = _map_grid(lambda e: find_environment(e) if isinstance(e, str) else e, env)
+    elif needs_env:
         raise CommandError("no environment: give --env NAME; 'rllib list' shows the games")
-    settings["env"] = _map_grid(lambda e: find_environment(e) if isinstance(e, str) else e, env)
     if "model" in settings and base.enable_rl_module_and_learner:
         raise CommandError(
             "config key 'model' has no effect on RLlib's new API stack; use 'model_config', for "

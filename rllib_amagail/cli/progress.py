@@ -11,6 +11,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.utils import flatten_dict
 
+from rllib_amagail.algorithm.multi_agent_bc import LOG_LIKELIHOOD
 from rllib_amagail.cli.errors import suggestion
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -26,6 +27,7 @@ _SCORE: tuple[_Column, ...] = (
     ("score", "score", ".2f"),
     ("normalised", "normalised_score", ".3f"),
 )
+_FIT: tuple[_Column, ...] = (("log lik.", LOG_LIKELIHOOD, ".4f"),)
 _WIDTH = 12
 _TRIAL_WIDTH = 24
 
@@ -43,7 +45,8 @@ class ProgressLines(Callback):
     """
 
     def __init__(self, metric: str, stop_keys: Collection[str], every_result: bool) -> None:
-        quality = _SCORE if metric == "score" else (("return", metric, ".2f"),)
+        own = {"score": _SCORE, LOG_LIKELIHOOD: _FIT}
+        quality = own.get(metric, (("return", metric, ".2f"),))
         self._columns = (*_TIME, *quality)
         self._stop_keys = tuple(stop_keys)
         self._pause = 0.0 if every_result else SECONDS_BETWEEN_LINES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.rllib.algorithms.algorithm import Algorithm
 from ray.tune import CheckpointConfig, RunConfig, TuneConfig, Tuner
 
 from rllib_amagail.cli.errors import INTERRUPTED, RUN_FAILED, CommandError, one_line
 from rllib_amagail.cli.experiment import Experiment, absolute
+from rllib_amagail.cli.names import NAMESAKES
 from rllib_amagail.cli.plan import Plan, make_plan, metric_of
 from rllib_amagail.cli.progress import ProgressLines
 from rllib_amagail.cli.report import report
@@ -52,9 +53,9 @@ class TrainOptions:
 class _Job:
     """An experiment that is checked and ready, new or resumed."""
 
-    algorithm: type[Algorithm]
     make_tuner: Callable[[], Tuner]
     resources: Mapping[str, float]  # of a trial
+    metric: str  # see `Plan`
     source: str  # the words after "rllib train" that tell the algorithm
 
 
@@ -97,7 +98,7 @@ def _run_all(jobs: Sequence[_Job]) -> int:
             results = job.make_tuner().fit()
         except Exception as error:
             raise CommandError(one_line(error), RUN_FAILED) from error
-        code = report(results, metric_of(job.algorithm), f"rllib train {job.source}")
+        code = report(results, job.metric, f"rllib train {job.source}")
         if code == INTERRUPTED:
             return code
         worst = max(worst, code)
@@ -109,11 +110,13 @@ def _new_job(experiment: Experiment, options: TrainOptions) -> _Job:
         folder = absolute(experiment.restore)
         if not Path(folder).is_dir():
             raise CommandError(f"--restore: no checkpoint folder {folder}")
+    if experiment.base is None and experiment.run in NAMESAKES:
+        print(f"Note: {NAMESAKES[experiment.run]}", file=sys.stderr)
     plan = make_plan(experiment)
     return _Job(
-        algorithm=plan.algorithm,
         make_tuner=partial(_tuner, plan, every_result=options.verbosity > 0),
         resources=plan.resources,
+        metric=plan.metric,
         source=_source(experiment, options),
     )
 
@@ -136,7 +139,7 @@ def _resumed_jobs(experiments: Sequence[Experiment], options: TrainOptions) -> l
             raise CommandError(f"--resume: {folder} is not the folder of a run of Ray Tune")
         algorithm = experiment.algorithm()
         restore = partial(Tuner.restore, folder, trainable=algorithm, resume_errored=True)
-        jobs.append(_Job(algorithm, restore, {}, _source(experiment, options)))
+        jobs.append(_Job(restore, {}, metric_of(algorithm), _source(experiment, options)))
     return jobs
 
 
@@ -148,9 +151,9 @@ def _source(experiment: Experiment, options: TrainOptions) -> str:
 
 
 def _tuner(plan: Plan, *, every_result: bool) -> Tuner:
-    experiment, metric = plan.experiment, metric_of(plan.algorithm)
+    experiment = plan.experiment
     attribute = experiment.checkpoint_score_attr
-    progress = ProgressLines(metric, tuple(experiment.stop), every_result)
+    progress = ProgressLines(plan.metric, tuple(experiment.stop), every_result)
     if not experiment.stop:
         print("No stopping criterion (--stop): training goes on until Ctrl-C.", flush=True)
     return Tuner(

@@ -1,7 +1,7 @@
-"""Behaviour cloning: the start of the policies, and the anchor that keeps them from harm.
+"""Behaviour cloning: the start of AMAGAIL's policies and the anchor that keeps them from harm.
 
-Maximum likelihood of the expert's actions. With phi filtered out of the rows it is the fair
-baseline, with phi left in as an action the paper's.
+Maximum likelihood of the expert's actions. By itself (`MultiAgentBC`) it is the fair baseline with
+phi filtered out of the rows, and the paper's with phi left in as an action.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 
 from rllib_amagail.learner.expert_rows import ExpertRows
 
+LOSS = "negative_log_likelihood"
+MAX_MEASURED_ROWS = 20_000
+
 
 def clone_behaviour(
     module: RLModule,
     rows: ExpertRows,
+    optimizer: torch.optim.Optimizer,
     *,
     steps: int,
-    lr: float,
     batch_size: int,
     rng: np.random.Generator,
 ) -> float:
-    """Fit a policy to expert rows with Adam; the last iterate stays, without early stopping.
+    """Fit a policy to expert rows; the last iterate stays, without early stopping.
 
     Held-out likelihood is a bad stopping rule with few episodes: it rises while the return still
     improves.
@@ -35,15 +38,15 @@ def clone_behaviour(
         module: the policy, not wrapped for several learners: every learner takes the same steps
             on all rows with an equal ``rng``.
         rows: the demonstrations.
-        steps: Adam steps.
-        lr: their step size.
+        optimizer: of the module's parameters. It and ``rng`` are all that has to be kept for a
+            later call to go on as if this one had not ended.
+        steps: gradient steps.
         batch_size: rows a step.
         rng: draws the rows.
 
     Returns:
         Mean negative log likelihood of the last step's rows, in nats.
     """
-    optimizer = torch.optim.Adam(module.parameters(), lr=lr, fused=True)
     loss = torch.tensor(float("nan"))
     for _ in range(steps):
         loss = cloning_loss(module, rows, batch_size=batch_size, rng=rng)
@@ -69,6 +72,33 @@ def cloning_loss(
     outputs = module.forward_train({Columns.OBS: observations})
     policy = module.get_train_action_dist_cls().from_logits(outputs[Columns.ACTION_DIST_INPUTS])
     return -policy.logp(actions).mean()
+
+
+def measure_fit(module: RLModule, rows: ExpertRows) -> dict[str, float]:
+    """How well a policy fits expert rows.
+
+    Of more than `MAX_MEASURED_ROWS` rows it takes as many, evenly spaced.
+
+    Args:
+        module: the policy.
+        rows: K rows, at least one.
+
+    Returns:
+        ``negative_log_likelihood``, the mean in nats, and where actions are discrete
+        ``accuracy``, the share of rows whose action is the policy's likeliest.
+    """
+    device = next(module.parameters()).device
+    every = -(-len(rows) // MAX_MEASURED_ROWS)
+    observations = torch.from_numpy(rows.observations[::every]).to(device)
+    actions = torch.from_numpy(rows.actions[::every]).to(device)
+    inputs = policy_parameters(module, {Columns.OBS: observations})
+    policy = module.get_train_action_dist_cls().from_logits(inputs)
+    found = {LOSS: -float(policy.logp(actions).mean())}
+    if not actions.is_floating_point():
+        likeliest = policy.to_deterministic().sample()
+        equal = (torch.as_tensor(likeliest) == actions).reshape(len(actions), -1).all(dim=1)
+        found["accuracy"] = float(equal.float().mean())
+    return found
 
 
 def frozen_copy(module: RLModule) -> RLModule:

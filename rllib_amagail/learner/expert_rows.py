@@ -96,29 +96,38 @@ def load_expert_rows(
         the episodes (all of them where there are fewer episodes than learners).
     """
     demonstrations: Demonstrations = config.load_demonstrations()
-    agents_of: dict[str, list[str]] = {module_id: [] for module_id in sorted(config.policies)}
-    for agent in demonstrations.agents:
-        agents_of[config.policy_mapping_fn(agent, None)].append(agent)
-
-    def collect(source: Demonstrations) -> dict[str, ExpertRows]:
-        return {
-            module_id: ExpertRows.collect(
-                source,
-                agents,
-                modules[module_id].observation_space,
-                modules[module_id].action_space,
-                config.phi,
-                config.discriminator_inputs,
-            )
-            for module_id, agents in agents_of.items()
-            if agents
-        }
-
-    everything = collect(demonstrations)
+    everything = rows_by_module(config, modules, demonstrations)
     if num_learners == 1 or demonstrations.num_episodes < num_learners:
         return everything, everything
     share = np.arange(rank, demonstrations.num_episodes, num_learners)
-    return everything, collect(demonstrations.select(share))
+    return everything, rows_by_module(config, modules, demonstrations.select(share))
+
+
+def rows_by_module(
+    config: Any, modules: Mapping[str, Any], demonstrations: Demonstrations
+) -> dict[str, ExpertRows]:
+    """Sort the rows of demonstrations by policy module.
+
+    Args:
+        config: an `AMAGAILConfig`; maps agents to modules and says what becomes of phi.
+        modules: the learner's modules, for their spaces.
+        demonstrations: of all agents.
+    """
+    agents_of: dict[str, list[str]] = {module_id: [] for module_id in sorted(config.policies)}
+    for agent in demonstrations.agents:
+        agents_of[config.policy_mapping_fn(agent, None)].append(agent)
+    return {
+        module_id: ExpertRows.collect(
+            demonstrations,
+            agents,
+            modules[module_id].observation_space,
+            modules[module_id].action_space,
+            config.phi,
+            config.discriminator_inputs,
+        )
+        for module_id, agents in agents_of.items()
+        if agents
+    }
 
 
 def check_judged(demonstrations: Demonstrations, judged: DiscriminatorInputs) -> None:

@@ -97,8 +97,8 @@ class AMAGAILTorchLearner(LearnerBase):
             losses[module_id] = clone_behaviour(
                 module,
                 self._agents[module_id].expert_rows,
+                torch.optim.Adam(module.parameters(), lr=self.config.bc_lr, fused=True),
                 steps=self.config.bc_steps,
-                lr=self.config.bc_lr,
                 batch_size=self.config.bc_batch_size,
                 rng=np.random.default_rng(self.config.seed or 0),  # the same on all learners
             )
