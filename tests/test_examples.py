@@ -38,6 +38,14 @@ class TestExamples:
         assert load(ROOT / "examples" / "imitate.py").main(arguments) > 0.8
         assert (tmp_path / "imitated" / "rewards" / "agent_3.safetensors").is_file()
 
+    def test_experts_are_cloned_without_an_environment(self) -> None:
+        arguments = ["--iterations", "3"]
+        accuracy, score = load(ROOT / "examples" / "behaviour_cloning.py").main(arguments)
+        assert accuracy > 0.5  # one of five actions by chance
+        scale = reference_scores("stochastic_cooperative_navigation")
+        assert scale is not None
+        assert scale.normalised(score) > 0.8
+
     def test_couriers_learn_from_a_scripted_expert(self, tmp_path: Path) -> None:
         arguments = ["--iterations", "4", "--output", str(tmp_path / "couriers.parquet")]
         learned, expert = load(ROOT / "examples" / "your_own_game.py").main(arguments)

@@ -61,6 +61,8 @@ class GAILConfig(AMAGAILConfig):
         >>> config = GAILConfig().environment("CartPole-v1", env_config={"max_episode_steps": 50})
     """
 
+    env: Any
+
     def __init__(self, algo_class: type | None = None) -> None:
         super().__init__(algo_class or GAIL)
 

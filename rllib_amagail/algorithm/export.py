@@ -32,7 +32,7 @@ def export_learned(algorithm: AMAGAIL, folder: str | Path) -> list[Path]:
     config = algorithm.config
     spec = config.get_multi_rl_module_spec(spaces=algorithm.spaces)
     provenance = {
-        "environment": str(config.env),
+        "environment": getattr(config.env, "__name__", str(config.env)),
         "phi": config.phi,
         "iterations": algorithm.iteration,
     }

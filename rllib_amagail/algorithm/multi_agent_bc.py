@@ -40,6 +40,7 @@ class MultiAgentBCConfig(AMAGAILConfig):
         self.reward_source = "zero"  # no discriminators
         self.bc_steps = 100
         self.bc_anchor = 0.0
+        self.training(minibatch_size=None)  # PPO's, which must not exceed the rounds to play
         self.weight_decay = 0.0
         self.validation_share = 0.0
 
