@@ -270,6 +270,7 @@ def test_restoring_continues_with_equal_numbers(tmp_path: Path) -> None:
     restored.stop()
 
 
+@pytest.mark.slow
 def test_two_learners_do_what_one_does() -> None:
     _, expected = train(bc_config(bc_steps=10))
     config = bc_config(bc_steps=10).learners(num_learners=2, num_cpus_per_learner=1)
