@@ -153,9 +153,8 @@ def test_magail_is_amagail_with_phi_as_an_action() -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("phi", ["chosen", "executed"])
-def test_magail_gives_the_numbers_of_the_setting(phi: str) -> None:
-    by_setting = small_config().imitation(phi=phi)
+def test_magail_gives_the_numbers_of_the_setting() -> None:
+    by_setting = small_config().imitation(phi="chosen")
     settings = {k: v for k, v in by_setting.to_dict().items() if k != "algo_class"}
     by_name = MAGAILConfig().update_from_dict(settings)
     found, expected = train(by_name, 2), train(by_setting, 2)
@@ -168,19 +167,8 @@ def test_magail_gives_the_numbers_of_the_setting(phi: str) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("kind", ["name", "registered", "class"])
-def test_gail_learns_a_gymnasium_environment(kind: str) -> None:
-    def make(options: dict[str, Any]) -> gym.Env:
-        return gym.make("CartPole-v1", max_episode_steps=CART_STEPS)
-
-    class Cart(gym.Wrapper):
-        def __init__(self, options: dict[str, Any]) -> None:
-            super().__init__(make(options))
-
-    tune.register_env("cart", make)
-    env: Any = {"name": "CartPole-v1", "registered": "cart", "class": Cart}[kind]
-    options = {"max_episode_steps": CART_STEPS} if kind == "name" else {}
-    config = GAILConfig().environment(env, env_config=options)
+def test_gail_learns_a_gymnasium_environment() -> None:
+    config = GAILConfig().environment("CartPole-v1", env_config={"max_episode_steps": CART_STEPS})
     config.env_runners(num_envs_per_env_runner=8)
     config.training(train_batch_size_per_learner=8 * CART_STEPS, minibatch_size=100)
     config.rl_module(model_config={"fcnet_hiddens": [32]})
@@ -189,6 +177,23 @@ def test_gail_learns_a_gymnasium_environment(kind: str) -> None:
     *_, last = train(config, 2)
     assert set(last["learners"]) == {"__all_modules__", "agent", "agent_discriminator"}
     assert last["score"] > 0.8 * CART_STEPS  # random play falls after about 20 steps
+
+
+def test_gail_takes_registered_names_and_classes() -> None:
+    class Cart(gym.Wrapper):
+        def __init__(self, options: dict[str, Any]) -> None:
+            super().__init__(gym.make("CartPole-v1", **options))
+
+    tune.register_env("cart", Cart)
+    env: Any
+    for env in ("cart", Cart):
+        config = GAILConfig().environment(env, env_config={"max_episode_steps": 3})
+        config.imitation(demonstrations=cart_demonstrations(2)).validate()
+        assert config.env is GymnasiumGame
+        worlds = config.env(config.env_config).batched(2, seed=0)
+        worlds.reset()
+        endings = [worlds.step(np.zeros((2, 1), np.int64)).truncated.all() for _ in range(3)]
+        assert endings == [False, False, True]
 
 
 def test_gail_refuses_several_agents() -> None:
