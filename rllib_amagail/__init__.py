@@ -1,7 +1,14 @@
 """Asynchronous multi-agent generative adversarial imitation learning on Ray RLlib."""
 
 from rllib_amagail.algorithm.amagail import AMAGAIL
-from rllib_amagail.algorithm.baselines import GAIL, MAGAIL, GAILConfig, MAGAILConfig
+from rllib_amagail.algorithm.baselines import (
+    GAIL,
+    MACK,
+    MAGAIL,
+    GAILConfig,
+    MACKConfig,
+    MAGAILConfig,
+)
 from rllib_amagail.algorithm.config import AMAGAILConfig
 from rllib_amagail.algorithm.multi_agent_bc import MultiAgentBC, MultiAgentBCConfig
 from rllib_amagail.demonstrations import Demonstrations, DemonstrationsError
@@ -20,6 +27,7 @@ from rllib_amagail.registration import register
 __all__ = [
     "AMAGAIL",
     "GAIL",
+    "MACK",
     "MAGAIL",
     "AMAGAILConfig",
     "Demonstrations",
@@ -28,6 +36,7 @@ __all__ = [
     "GAILConfig",
     "HistoryPlayerFunction",
     "IndependentStochastic",
+    "MACKConfig",
     "MAGAILConfig",
     "MarkovParticipation",
     "MultiAgentBC",

@@ -7,7 +7,7 @@ from functools import partial
 from ray import tune
 
 from rllib_amagail.algorithm.amagail import AMAGAIL
-from rllib_amagail.algorithm.baselines import GAIL, MAGAIL
+from rllib_amagail.algorithm.baselines import GAIL, MACK, MAGAIL
 from rllib_amagail.algorithm.multi_agent_bc import MultiAgentBC
 from rllib_amagail.envs.game_envs import GameEnv
 from rllib_amagail.games import GAME_NAMES
@@ -17,6 +17,7 @@ ALGORITHM_NAMES: dict[str, type[AMAGAIL]] = {
     "AMAGAIL": AMAGAIL,
     "MAGAIL": MAGAIL,
     "GAIL": GAIL,
+    "MACK": MACK,
     "MultiAgentBC": MultiAgentBC,
 }
 

@@ -17,6 +17,7 @@ from rllib_amagail import (
     AMAGAILConfig,
     Demonstrations,
     GAILConfig,
+    MACKConfig,
     MAGAILConfig,
     TurnBasedEnv,
 )
@@ -111,6 +112,13 @@ def test_rllibs_own_bc_stays_what_it_is() -> None:
     assert code == 2
     assert err.startswith("Note: BC is RLlib's algorithm")
     assert "--algo MultiAgentBC" in err.splitlines()[0]
+
+
+def test_mack_learns_from_the_true_reward_only() -> None:
+    config = MACKConfig()
+    assert (config.generator, config.reward_source, config.lr) == ("mack", "environment", 0.3)
+    with pytest.raises(ValueError, match="reward_source is 'zero'; expected 'environment'"):
+        MACKConfig().imitation(reward_source="zero").validate()
 
 
 def test_close_names_are_suggested() -> None:

@@ -91,6 +91,42 @@ class GAIL(AMAGAIL):
         return GAILConfig()
 
 
+class MACKConfig(AMAGAILConfig):
+    """Configuration of `MACK`: ``generator="mack"`` on the environment's true reward.
+
+    Needs no demonstrations, and trains experts. ``.imitation(critic="joint")`` lets the baseline
+    see all agents.
+    """
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class or MACK)
+        self.imitation(generator="mack", reward_source="environment")
+        self.value_only_iterations = 0  # there is no cloned policy to be careful with
+
+    def validate(self) -> None:
+        """As of `AMAGAILConfig`.
+
+        Raises:
+            ValueError: also for another generator or source of rewards.
+        """
+        for name, expected in (("generator", "mack"), ("reward_source", "environment")):
+            if getattr(self, name) != expected:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; expected {expected!r} for MACK. Use "
+                    "AMAGAIL, whose settings include both"
+                )
+        super().validate()
+
+
+class MACK(AMAGAIL):
+    """Multi-agent actor-critic with Kronecker factors, from the true reward (Song et al. 2018)."""
+
+    @classmethod
+    def get_default_config(cls) -> MACKConfig:
+        """The paper's generator, without imitation."""
+        return MACKConfig()
+
+
 def _is_single_agent(config: AMAGAILConfig) -> bool:
     _, create = Algorithm._get_env_id_and_creator(config.env, config)
     env: Any = create(EnvContext(config.env_config, worker_index=0))
