@@ -33,7 +33,9 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
     algo = config.build_algo()
     for _ in range(chosen.iterations):
         learned = algo.train()["learners"]
-        accuracies = [learned[agent]["validation_accuracy"] for agent in config.policies]
+        accuracies = [
+            learned[agent]["validation_accuracy"] for agent in sorted(algo.config.policies)
+        ]
         print("accuracy on held-out episodes", *(f"{accuracy:.3f}" for accuracy in accuracies))
     returns = play_episodes(chosen.game, policies_of(algo), num_episodes=100, seed=1).returns()
     algo.stop()
