@@ -81,12 +81,13 @@ def measure_fit(module: RLModule, rows: ExpertRows) -> dict[str, float]:
 
     Args:
         module: the policy.
-        rows: K rows, at least one.
+        rows: K rows with actions, at least one.
 
     Returns:
         ``negative_log_likelihood``, the mean in nats, and where actions are discrete
         ``accuracy``, the share of rows whose action is the policy's likeliest.
     """
+    assert rows.actions is not None
     device = next(module.parameters()).device
     every = -(-len(rows) // MAX_MEASURED_ROWS)
     observations = torch.from_numpy(rows.observations[::every]).to(device)
