@@ -283,7 +283,8 @@ def test_cloning_finds_the_experts_action() -> None:
     rows = ExpertRows.collect(echo_demonstrations(), ["agent_1"], SEEN, CHOOSE, "filtered")
     module = make_policy()
     rng = np.random.default_rng(0)
-    loss = clone_behaviour(module, rows, steps=200, lr=1e-2, batch_size=64, rng=rng)
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+    loss = clone_behaviour(module, rows, optimizer, steps=200, batch_size=64, rng=rng)
     assert loss < 0.05
     logits = module.forward_inference({Columns.OBS: torch.eye(3)})[Columns.ACTION_DIST_INPUTS]
     assert logits.argmax(dim=1).tolist() == [0, 1, 2]
