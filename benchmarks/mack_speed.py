@@ -80,6 +80,7 @@ def bare_policies(loop: BareLoop) -> dict[str, Policy]:
 
 def run(rounds: int, seed: int, episodes: int) -> dict[str, Any]:
     """Train both, then let their policies play."""
+    machine, commit = describe_machine()
     config = mack_config(seed, rounds)
     algorithm: AMAGAIL = config.build_algo()
     constant = mack_config(seed, rounds).training(lr=0.3)
@@ -97,7 +98,6 @@ def run(rounds: int, seed: int, episodes: int) -> dict[str, Any]:
         column: rows[ALGORITHM][column] / rows[BARE][column]
         for column in ("seconds", "cpu_seconds")
     }
-    machine, commit = describe_machine()
     return {
         "machine": machine,
         "commit": commit,
