@@ -53,8 +53,8 @@ def with_error(numbers: np.ndarray) -> str:
 def score_rows(games: Mapping[str, Any], episodes: int) -> list[str]:
     """A table row per game."""
     rows = [
-        "| game | random | experts | with early ending | rounds until then |",
-        "|---|---|---|---|---|",
+        "| game | temperature | random | experts | with early ending | rounds until then |",
+        "|---|---|---|---|---|---|",
     ]
     for game in sorted(games):
         policies = expert_policies(game)
@@ -70,7 +70,8 @@ def score_rows(games: Mapping[str, Any], episodes: int) -> list[str]:
                 f"{number:.1f}" for number in early_ending_score(game, policies, episodes)
             )
         random = score(dict.fromkeys(policies, random_policy), game, scored)
-        cells = (random, score(policies, game, scored), *early)
+        temperature = str(games[game]["temperature"])
+        cells = (temperature, random, score(policies, game, scored), *early)
         rows.append(f"| {game} | {' | '.join(cells)} |")
     return rows
 
@@ -126,7 +127,8 @@ def main() -> None:
         "",
         *score_rows(games, chosen.episodes),
         "",
-        "The score is the mean over agents; in predator-prey the good agent's return.",
+        "The score is the mean over agents; in predator-prey the good agent's return. Logits are",
+        "divided by the temperature.",
         "",
         "## Predator-prey: who meets whom",
         "",
