@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,9 @@ def expert_policies(game: str, folder: Path = _FOLDER) -> dict[str, Policy]:
     return {agent: load_policy(files / f"{agent}.json") for agent in make_game(game).agents}
 
 
-def expert_demonstrations(game: str, num_episodes: int, *, seed: int = 0) -> Demonstrations:
+def expert_demonstrations(
+    game: str, num_episodes: int, *, seed: int = 0, **game_options: Any
+) -> Demonstrations:
     """Record episodes of the experts, phi included; 1,000 take about a second.
 
     With one seed, fewer episodes are the first of more: ``expert_demonstrations(game, 50)`` equals
@@ -47,24 +50,30 @@ def expert_demonstrations(game: str, num_episodes: int, *, seed: int = 0) -> Dem
 
     Args:
         game: of the paper.
-        num_episodes: E, of 50 rounds each.
+        num_episodes: E, of 50 rounds each unless ``horizon`` says otherwise.
         seed: of worlds, turns and actions. The bundled files hold the first episodes of seed 0.
+        **game_options: of `make_game`. The experts were trained without any.
 
     Raises:
         ValueError: a game without experts, or fewer than one episode.
     """
-    return record_policies(game, expert_policies(game), num_episodes, seed=seed)
+    return record_policies(game, expert_policies(game), num_episodes, seed=seed, **game_options)
 
 
 def record_policies(
-    game: str, policies: Mapping[str, Policy], num_episodes: int, *, seed: int = 0
+    game: str,
+    policies: Mapping[str, Policy],
+    num_episodes: int,
+    *,
+    seed: int = 0,
+    **game_options: Any,
 ) -> Demonstrations:
     """`expert_demonstrations` of other policies, one per agent of a particle game."""
     if num_episodes < 1:
         raise ValueError(f"num_episodes is {num_episodes}, expected at least 1")
-    world = make_game(game)
+    world = make_game(game, **game_options)
     blocks = [
-        play_episodes(game, policies, BLOCK, [seed, block])
+        play_episodes(game, policies, BLOCK, [seed, block], **game_options)
         for block in range(-(-num_episodes // BLOCK))
     ]
 

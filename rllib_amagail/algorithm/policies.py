@@ -27,10 +27,13 @@ def policies_of(algorithm: Algorithm) -> dict[str, Policy]:
     modules = config.get_multi_rl_module_spec(spaces=algorithm.spaces, inference_only=True).build()
     modules.set_state({module_id: state[module_id] for module_id in modules.keys()})  # noqa: SIM118
     agents = algorithm.spaces["__env_single__"][0].spaces
-    return {agent: _sampler(modules[config.policy_mapping_fn(agent, None)]) for agent in agents}
+    return {
+        agent: sampling_policy(modules[config.policy_mapping_fn(agent, None)]) for agent in agents
+    }
 
 
-def _sampler(module: RLModule) -> Policy:
+def sampling_policy(module: RLModule) -> Policy:
+    """Samples from a policy module's Discrete actions; raises ValueError for other actions."""
     if not isinstance(module.action_space, Discrete):
         raise ValueError(f"found actions in {module.action_space}; expected Discrete ones")
 

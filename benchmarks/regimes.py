@@ -1,0 +1,112 @@
+"""Where adversarial learning pays: scarce demonstrations, and demonstrations without actions.
+
+    python benchmarks/regimes.py                    # all cells, one core
+    python benchmarks/regimes.py --quick            # a small version, for a look
+    python benchmarks/regimes.py --seeds 0 1 --methods BC AMAGAIL_scratch
+    python benchmarks/regimes.py --report-only      # table and plot of what is there
+
+Every finished cell is one line of results.jsonl; a run that was interrupted goes on where it
+stopped, and cells whose settings changed are run again. A second process with other --seeds may
+run beside the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from machine import describe_machine
+from paper_results import JsonLines
+from paper_settings import settings_hash
+from regimes_cells import METHODS, REGIMES, Cell, cells
+from regimes_report import write_report
+from regimes_run import run_cell
+from regimes_settings import QUICK, Lengths, settings_of
+from rich.console import Console
+
+FOLDER = Path(__file__).parent / "regimes"
+PAGE = Path(__file__).parent.parent / "docs" / "when_to_use.md"
+
+console = Console()
+
+
+def finished(
+    lines: Iterable[dict[str, Any]], wanted: Iterable[Cell], lengths: Lengths
+) -> dict[Cell, dict[str, Any]]:
+    """The line of every cell that was run with its present settings; the latest, if several."""
+    found = {
+        (
+            Cell(line["regime"], line["game"], line["method"], line["seed"]),
+            settings_hash(line["settings"]),
+        ): line
+        for line in lines
+    }
+    keys = {cell: (cell, settings_hash(settings_of(cell, lengths))) for cell in wanted}
+    return {cell: found[key] for cell, key in keys.items() if key in found}
+
+
+def run_missing(wanted: list[Cell], lengths: Lengths, results: JsonLines, minutes: float) -> None:
+    """Run the cells that are not there yet, until the time is up."""
+    done = finished(results.read(), wanted, lengths)
+    missing = [cell for cell in wanted if cell not in done]
+    machine, commit = describe_machine()
+    origin = {"commit": commit, "machine": machine.split(";")[0]}
+    torch.set_num_threads(1)
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    began = time.monotonic()
+    try:
+        for number, cell in enumerate(missing):
+            spent = time.monotonic() - began
+            if spent > 60 * minutes:
+                break
+            left = f"{spent / number * (len(missing) - number) / 60:.0f} min" if number else "?"
+            console.print(f"{len(done) + number}/{len(wanted)}, {left} left: {cell}")
+            line = run_cell(cell, lengths)
+            results.append(line | origin)
+            console.print(f"  {line['normalised']:.3f} in {line['seconds']:.0f} s")
+    finally:
+        ray.shutdown()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and report; 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    games = tuple(dict.fromkeys(game for regime in REGIMES.values() for game in regime.games))
+    parser.add_argument("--regimes", nargs="+", choices=REGIMES, default=tuple(REGIMES))
+    parser.add_argument("--games", nargs="+", choices=games, default=games)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--max-minutes", type=float, default=float("inf"), metavar="MINUTES")
+    parser.add_argument("--output", type=Path, help="folder; default benchmarks/regimes")
+    parser.add_argument("--quick", action="store_true", help="a small version, for a look")
+    parser.add_argument("--report-only", action="store_true", help="run nothing")
+    chosen = parser.parse_args(arguments)
+    lengths = QUICK if chosen.quick else Lengths()
+    output = chosen.output or (FOLDER / "quick" if chosen.quick else FOLDER)
+    seeds = chosen.seeds[:1] if chosen.quick else chosen.seeds
+    wanted = list(cells(chosen.regimes, chosen.games, chosen.methods, seeds))
+    results = JsonLines(output / "results.jsonl")
+    stopped = False
+    try:
+        if not chosen.report_only:
+            run_missing(wanted, lengths, results, chosen.max_minutes)
+    except KeyboardInterrupt:
+        console.print("Interrupted; finished cells are kept. Run the same again to go on.")
+        stopped = True
+    found = finished(results.read(), cells(seeds=chosen.seeds), lengths)
+    if found:
+        write_report(found, output, PAGE if output == FOLDER else None)
+        console.print(f"Report: {output / 'README.md'}", soft_wrap=True)
+    return 130 if stopped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""How much the learned reward says about the true one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core import COMPONENT_RL_MODULE
+
+from rllib_amagail import AMAGAIL, Demonstrations
+from rllib_amagail.evaluation import PlayedEpisodes, Policy, play_episodes, random_policy
+from rllib_amagail.experts import expert_policies
+from rllib_amagail.games import make_game
+from rllib_amagail.learner.discriminator import discriminator_id
+from rllib_amagail.learner.expert_rows import ExpertRows
+from rllib_amagail.learner.relabelling import discriminator_rewards
+
+
+def reward_correlation(
+    algorithm: AMAGAIL, game: str, learned: Mapping[str, Policy], episodes: int, seed: int
+) -> dict[str, float]:
+    """Correlation of the learned with the true reward on turns that nothing was trained on.
+
+    The turns are of ``episodes`` episodes each of random players, experts and the learned
+    policies. Correlations are computed per agent and averaged over agents.
+
+    Args:
+        algorithm: whose discriminators judge.
+        game: played.
+        learned: the policies.
+        episodes: of each kind of players.
+        seed: of worlds, turns and actions.
+    """
+    players: list[Mapping[str, Policy]] = [
+        dict.fromkeys(learned, random_policy),
+        expert_policies(game),
+        learned,
+    ]
+    options = dict(algorithm.config.env_config)
+    played = [
+        _recorded(play_episodes(game, policies, episodes, [seed, kind], **options), game)
+        for kind, policies in enumerate(players)
+    ]
+    found = [_of_agent(algorithm, agent, played) for agent in learned]
+    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+
+
+def _recorded(episodes: PlayedEpisodes, game: str) -> Demonstrations:
+    world = make_game(game)
+    return Demonstrations.from_rounds(
+        world.agents,
+        world.observation_spaces,
+        world.action_spaces,
+        observations=episodes.observations,
+        participation=episodes.participation,
+        actions=episodes.actions,
+        rewards=episodes.rewards,
+    )
+
+
+def _of_agent(algorithm: AMAGAIL, agent: str, played: list[Demonstrations]) -> dict[str, float]:
+    config, name = algorithm.config, discriminator_id(agent)
+    spec = config.get_multi_rl_module_spec(spaces=algorithm.spaces).rl_module_specs[name]
+    discriminator = spec.build()
+    state: dict[str, Any] = algorithm.learner_group.get_state()["learner"][COMPONENT_RL_MODULE]
+    discriminator.set_state(state[name])
+    judged, true = [], []
+    for part in played:
+        spaces = part.observation_spaces[agent], part.action_spaces[agent]
+        inputs = ExpertRows.collect(
+            part, [agent], *spaces, config.phi, config.discriminator_inputs
+        ).inputs
+        judged.append(
+            discriminator_rewards(discriminator, torch.from_numpy(inputs), config.reward_form)
+        )
+        turns = part.records[agent].turns()
+        assert turns.reward is not None
+        is_judged = np.ones(len(turns), bool)
+        if config.discriminator_inputs == "state_pair":  # the last turn is in no pair
+            is_judged = np.append(turns.episode[1:] == turns.episode[:-1], False)
+        true.append(turns.reward[is_judged])
+    pair = np.concatenate(judged), np.concatenate(true)
+    ranks = [np.argsort(np.argsort(values)) for values in pair]
+    return {
+        "pearson": float(np.corrcoef(*pair)[0, 1]),
+        "spearman": float(np.corrcoef(*ranks)[0, 1]),
+    }

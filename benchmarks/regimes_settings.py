@@ -1,0 +1,101 @@
+"""The settings of every method, declared before the seeds of the study were run.
+
+They were chosen on seeds 100 and 101, whose recordings no other seed uses. Lines of results that
+were made with other settings do not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from regimes_cells import ADVERSARIAL, REGIMES, Cell
+
+from rllib_amagail import AMAGAILConfig
+
+EVALUATION_SEED = 2019
+
+# Behaviour cloning: Adam, 1,000 steps of 256 rows, step size 1e-3, nothing else.
+CLONING: dict[str, Any] = {"steps": 1000, "lr": 1e-3, "batch_size": 256}
+WEIGHT_DECAY = 1.0  # of AdamW: 1,000 steps of 1e-3 shrink unused weights by 1/e
+HELD_OUT_SHARE = 0.2  # of the rows, for the early stop
+CHECK_EVERY = 20  # steps
+
+# From scratch: no cloning before, and a discriminator that is kept from learning by heart.
+SCRATCH: dict[str, Any] = {
+    "bc_steps": 0,
+    "value_only_iterations": 0,
+    "discriminator_input_noise": 0.5,
+    "discriminator_group_lasso": 0.01,
+    "bc_loss_coeff": 0.03,
+}
+MANY_EPISODES = 50  # from here on nothing of that is needed
+PLAIN = {"discriminator_input_noise": 0.0, "discriminator_group_lasso": 0.0, "bc_loss_coeff": 0.0}
+LEARNING_RATES = (2e-3, 1e-4)  # of the policies, from the first to the last iteration
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long a cell takes.
+
+    Attributes:
+        iterations: of 3,200 rounds each.
+        evaluated_episodes: of the learned policies.
+        judged_episodes: of each kind of player, to correlate the learned reward with the true one.
+    """
+
+    iterations: int = 125
+    evaluated_episodes: int = 1000
+    judged_episodes: int = 100
+
+
+QUICK = Lengths(iterations=5, evaluated_episodes=100, judged_episodes=10)
+
+
+def imitation_settings(cell: Cell) -> dict[str, Any]:
+    """What `AMAGAILConfig.imitation` is given besides the demonstrations."""
+    regime, settings = REGIMES[cell.regime], SCRATCH
+    if regime.episodes >= MANY_EPISODES:
+        settings = settings | PLAIN
+    if cell.method == "observation_alone":
+        inputs = "state" if regime.kept_every > 1 else "state_pair"
+        settings = settings | {"discriminator_inputs": inputs, "bc_loss_coeff": 0.0}
+    if cell.method == "zero_reward":
+        settings = settings | {"reward_source": "zero"}
+    return settings
+
+
+def config_of(cell: Cell, lengths: Lengths) -> AMAGAILConfig:
+    """An adversarial method's whole configuration, without demonstrations."""
+    config = AMAGAILConfig().environment(
+        cell.game, env_config={"horizon": REGIMES[cell.regime].horizon}
+    )
+    rounds = lengths.iterations * config.train_batch_size_per_learner
+    first, last = LEARNING_RATES
+    return (
+        config.imitation(**imitation_settings(cell))
+        .training(lr=[[0, first], [rounds, last]])
+        .debugging(seed=cell.seed, log_level="ERROR")
+    )
+
+
+def settings_of(cell: Cell, lengths: Lengths) -> dict[str, Any]:
+    """As JSON: what makes two runs of a cell comparable."""
+    data = {k: v for k, v in asdict(REGIMES[cell.regime]).items() if k in _DATA_FIELDS}
+    described = {"demonstrations": data, "evaluated_episodes": lengths.evaluated_episodes}
+    if cell.method in ADVERSARIAL:
+        described |= {
+            "imitation": imitation_settings(cell),
+            "learning_rates": list(LEARNING_RATES),
+            "iterations": lengths.iterations,
+        }
+    else:
+        described["cloning"] = CLONING
+    if cell.method == "BC_weight_decay":
+        described["weight_decay"] = WEIGHT_DECAY
+    if cell.method == "BC_early_stopped":
+        described |= {"held_out_share": HELD_OUT_SHARE, "check_every": CHECK_EVERY}
+    return described
+
+
+_DATA_FIELDS = ("episodes", "kept_every", "horizon")
