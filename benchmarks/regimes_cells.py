@@ -57,16 +57,16 @@ _WHOLE = (*BC_VARIANTS, "AMAGAIL_scratch", "zero_reward")
 REGIMES = {
     "every_20th_10": Regime("every 20th turn of 10 episodes", 10, kept_every=20),
     "every_20th_20": Regime("every 20th turn of 20 episodes", 20, kept_every=20),
-    "long_5": Regime("every 20th turn of 5 episodes of 200 rounds", 5, kept_every=20, horizon=200),
-    "whole_1": Regime("1 whole episode", 1, methods=_WHOLE),
-    "whole_2": Regime("2 whole episodes", 2, methods=_WHOLE),
-    "whole_5": Regime("5 whole episodes", 5, methods=_WHOLE),
     "whole_50": Regime(
         "50 whole episodes",
         50,
         games=(STOCHASTIC, DETERMINISTIC, REACHING),
         methods=("BC", "AMAGAIL_scratch", "observation_alone"),
     ),
+    "long_5": Regime("every 20th turn of 5 episodes of 200 rounds", 5, kept_every=20, horizon=200),
+    "whole_1": Regime("1 whole episode", 1, methods=_WHOLE),
+    "whole_2": Regime("2 whole episodes", 2, methods=_WHOLE),
+    "whole_5": Regime("5 whole episodes", 5, methods=_WHOLE),
 }
 
 

@@ -27,7 +27,7 @@ def reward_correlation(
     policies. Correlations are computed per agent and averaged over agents.
 
     Args:
-        algorithm: whose discriminators judge.
+        algorithm: whose discriminators judge (s, a) or s.
         game: played.
         learned: the policies.
         episodes: of each kind of players.
@@ -75,12 +75,7 @@ def _of_agent(algorithm: AMAGAIL, agent: str, played: list[Demonstrations]) -> d
         judged.append(
             discriminator_rewards(discriminator, torch.from_numpy(inputs), config.reward_form)
         )
-        turns = part.records[agent].turns()
-        assert turns.reward is not None
-        is_judged = np.ones(len(turns), bool)
-        if config.discriminator_inputs == "state_pair":  # the last turn is in no pair
-            is_judged = np.append(turns.episode[1:] == turns.episode[:-1], False)
-        true.append(turns.reward[is_judged])
+        true.append(part.records[agent].turns().reward)
     pair = np.concatenate(judged), np.concatenate(true)
     ranks = [np.argsort(np.argsort(values)) for values in pair]
     return {

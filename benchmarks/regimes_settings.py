@@ -54,12 +54,11 @@ QUICK = Lengths(iterations=5, evaluated_episodes=100, judged_episodes=10)
 
 def imitation_settings(cell: Cell) -> dict[str, Any]:
     """What `AMAGAILConfig.imitation` is given besides the demonstrations."""
-    regime, settings = REGIMES[cell.regime], SCRATCH
-    if regime.episodes >= MANY_EPISODES:
+    settings = SCRATCH
+    if REGIMES[cell.regime].episodes >= MANY_EPISODES:
         settings = settings | PLAIN
     if cell.method == "observation_alone":
-        inputs = "state" if regime.kept_every > 1 else "state_pair"
-        settings = settings | {"discriminator_inputs": inputs, "bc_loss_coeff": 0.0}
+        settings = settings | {"discriminator_inputs": "state", "bc_loss_coeff": 0.0}
     if cell.method == "zero_reward":
         settings = settings | {"reward_source": "zero"}
     return settings
