@@ -10,9 +10,8 @@ import torch
 from ray.rllib.core import COMPONENT_RL_MODULE
 
 from rllib_amagail import AMAGAIL, Demonstrations
-from rllib_amagail.evaluation import PlayedEpisodes, Policy, play_episodes, random_policy
-from rllib_amagail.experts import expert_policies
-from rllib_amagail.games import make_game
+from rllib_amagail.evaluation import Policy, random_policy
+from rllib_amagail.experts import expert_policies, record_policies
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.relabelling import discriminator_rewards
@@ -40,24 +39,11 @@ def reward_correlation(
     ]
     options = dict(algorithm.config.env_config)
     played = [
-        _recorded(play_episodes(game, policies, episodes, [seed, kind], **options), game)
+        record_policies(game, policies, episodes, seed=len(players) * seed + kind, **options)
         for kind, policies in enumerate(players)
     ]
     found = [_of_agent(algorithm, agent, played) for agent in learned]
     return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
-
-
-def _recorded(episodes: PlayedEpisodes, game: str) -> Demonstrations:
-    world = make_game(game)
-    return Demonstrations.from_rounds(
-        world.agents,
-        world.observation_spaces,
-        world.action_spaces,
-        observations=episodes.observations,
-        participation=episodes.participation,
-        actions=episodes.actions,
-        rewards=episodes.rewards,
-    )
 
 
 def _of_agent(algorithm: AMAGAIL, agent: str, played: list[Demonstrations]) -> dict[str, float]:
