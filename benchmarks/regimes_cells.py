@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from paper_cells import COOPERATIVE_GAMES
 
 from rllib_amagail import Demonstrations
 from rllib_amagail.experts import expert_demonstrations
 
-STOCHASTIC = "stochastic_cooperative_navigation"
-DETERMINISTIC = "deterministic_cooperative_navigation"
-REACHING = "deterministic_cooperative_reaching"
+STOCHASTIC, DETERMINISTIC, REACHING = COOPERATIVE_GAMES
 
 BC_VARIANTS = ("BC", "BC_early_stopped", "BC_weight_decay")
 ADVERSARIAL = ("AMAGAIL_scratch", "zero_reward", "shuffled_actions", "observation_alone")
@@ -55,12 +54,14 @@ class Regime:
 
 _WHOLE = (*BC_VARIANTS, "AMAGAIL_scratch", "zero_reward")
 REGIMES = {
-    "every_20th_10": Regime("every 20th turn of 10 episodes", 10, kept_every=20),
+    "every_20th_10": Regime(
+        "every 20th turn of 10 episodes", 10, kept_every=20, games=COOPERATIVE_GAMES
+    ),
     "every_20th_20": Regime("every 20th turn of 20 episodes", 20, kept_every=20),
     "whole_50": Regime(
         "50 whole episodes",
         50,
-        games=(STOCHASTIC, DETERMINISTIC, REACHING),
+        games=COOPERATIVE_GAMES,
         methods=("BC", "AMAGAIL_scratch", "observation_alone"),
     ),
     "long_5": Regime("every 20th turn of 5 episodes of 200 rounds", 5, kept_every=20, horizon=200),
@@ -89,7 +90,7 @@ class Cell:
 
 def cells(
     regimes: Collection[str] = tuple(REGIMES),
-    games: Collection[str] = (STOCHASTIC, DETERMINISTIC, REACHING),
+    games: Collection[str] = COOPERATIVE_GAMES,
     methods: Collection[str] = METHODS,
     seeds: Collection[int] = (0, 1, 2, 3, 4),
 ) -> Iterator[Cell]:
