@@ -72,7 +72,7 @@ FULL_LENGTHS = Lengths(
     iterations=30,
     scratch_iterations=125,
     bc_steps=1000,
-    competitive_bc_steps=6000,
+    competitive_bc_steps=3000,
     episodes=1000,
 )
 QUICK_LENGTHS = Lengths(
