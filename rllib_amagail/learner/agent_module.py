@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -57,6 +57,10 @@ class AgentModule(DefaultPPOTorchRLModule):
             wider = replace(encoders.base_encoder_config, input_dims=[seen])
             self.joint_encoder = wider.build(framework="torch")
         self._policy_layers = self._layers_of_policy()
+
+    def train(self, mode: bool = True) -> Self:
+        """As of PyTorch; RLlib calls it before every forward, and usually nothing changes."""
+        return self if self.training == mode else super().train(mode)
 
     def policy_network(self) -> torch.nn.ModuleList:
         """The layers of pi alone; of a module with ``vf_share_layers=False``."""

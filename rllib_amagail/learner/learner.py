@@ -28,7 +28,7 @@ from rllib_amagail.learner.mack_generator import (
     update_by_mack,
 )
 from rllib_amagail.learner.optimizers import DEFAULT, agent_optimizers, discriminator_optimizer
-from rllib_amagail.learner.ppo_generator import update_by_ppo
+from rllib_amagail.learner.ppo_generator import ppo_loss, update_by_ppo
 from rllib_amagail.learner.relabelling import discriminator_rewards
 from rllib_amagail.learner.sharding import episodes_of
 from rllib_amagail.learner.step_metrics import log_steps
@@ -196,6 +196,7 @@ class AMAGAILTorchLearner(LearnerBase):
     ) -> None:
         config = self.config.get_config_for_module(module_id)
         module = self.module[module_id]
+        self._loss_parts: dict[str, torch.Tensor] = {}  # of the latest minibatch
 
         def loss_of(minibatch: dict[str, torch.Tensor]) -> torch.Tensor:
             return self.compute_loss_for_module(
@@ -214,7 +215,8 @@ class AMAGAILTorchLearner(LearnerBase):
             grad_clip=config.grad_clip,
             rng=self._rng,
         )
-        self.metrics.log_value((module_id, self.TOTAL_LOSS_KEY), loss, window=1)
+        parts = {self.TOTAL_LOSS_KEY: loss} | self._loss_parts
+        self.metrics.log_dict(parts, key=module_id, window=1)
 
     def _update_by_mack(self, module_id: str, batch: dict[str, torch.Tensor]) -> None:
         config = self.config.get_config_for_module(module_id)
@@ -268,21 +270,22 @@ class AMAGAILTorchLearner(LearnerBase):
 
         During the first ``value_only_iterations`` only the baseline learns (line 11).
         """
-        distribution = self.module[module_id].get_train_action_dist_cls()
-        policy = distribution.from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
+        module = self.module[module_id].unwrapped()
+        policy = module.get_train_action_dist_cls().from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
+        values = module.compute_values(batch, embeddings=fwd_out.get(Columns.EMBEDDINGS))
         if self._only_values_learn(config):
-            values = (
-                self.module[module_id]
-                .unwrapped()
-                .compute_values(batch, embeddings=fwd_out.get(Columns.EMBEDDINGS))
-            )
             value_loss = (values - batch[Postprocessing.VALUE_TARGETS]).square().mean()
             # Times zero, not left out: every parameter must get a gradient on every learner.
             return (
                 config.vf_loss_coeff * value_loss + 0.0 * policy.logp(batch[Columns.ACTIONS]).mean()
             )
-        loss = super().compute_loss_for_module(
-            module_id=module_id, config=config, batch=batch, fwd_out=fwd_out
+        loss, self._loss_parts = ppo_loss(
+            policy,
+            values,
+            batch,
+            config=config,
+            entropy_coeff=self.entropy_coeff_schedulers_per_module[module_id].get_current_value(),
+            kl_coeff=self.curr_kl_coeffs_per_module[module_id],
         )
         return loss + self._distance_from_experts(module_id, policy, batch)
 

@@ -59,6 +59,7 @@ class BatchedPolicies:
         self._timestep = timestep
         self._timesteps_per_step = timesteps_per_step
 
+    @torch.inference_mode()
     def decide(self, observations: Mapping[str, np.ndarray], steps: int) -> dict[str, Decisions]:
         """Choose actions.
 
