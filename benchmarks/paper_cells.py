@@ -18,6 +18,12 @@ GAMES = (*COOPERATIVE_GAMES, COMPETITIVE_GAME)
 METHODS = ("BC_phi", "BC_filtered", "AMAGAIL", "MAGAIL_chosen", "zero_reward")
 EXTRA_METHODS = ("MAGAIL_executed", "AMAGAIL_scratch")
 ALL_METHODS = (*METHODS, *EXTRA_METHODS)
+# AMAGAIL under other anchors than its default, ``bc_anchor`` 1; not of the grid, see anchor.py.
+ANCHOR_METHODS = {
+    "AMAGAIL_no_anchor": {"bc_anchor": 0.0},
+    "AMAGAIL_anchor_0.1": {"bc_anchor": 0.1},
+    "AMAGAIL_bc_term": {"bc_anchor": 0.0, "bc_loss_coeff": 0.3},
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Cell:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, known in (("game", GAMES), ("method", ALL_METHODS)):
+        for name, known in (("game", GAMES), ("method", (*ALL_METHODS, *ANCHOR_METHODS))):
             found = getattr(self, name)
             if found not in known:
                 raise ValueError(f"{name} is {found!r}; expected one of {', '.join(known)}")

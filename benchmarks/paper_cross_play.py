@@ -13,16 +13,21 @@ from paper_cells import ALL_METHODS, COMPETITIVE_GAME, Cell
 from paper_results import JsonLines
 from paper_settings import EVALUATION_SEED, scale_of, settings_hash
 from paper_statistics import stratified_interval
-from paper_study import Findings, Study, markdown_table, paper_numbers
-from paper_tables import MISSING
+from paper_study import (
+    MISSING,
+    PAPER_NAMES,
+    Findings,
+    Study,
+    markdown_table,
+    paper_numbers,
+)
 from paper_trial import policies_folder
 
 from rllib_amagail.evaluation import play_episodes
 from rllib_amagail.games import make_game
 from rllib_amagail.learned_policy import load_policy
 
-# The methods that the paper's names stand for.
-_OF_PAPER = {"Behavior Cloning": "BC_phi", "MAGAIL": "MAGAIL_chosen", "AMAGAIL": "AMAGAIL"}
+_METHOD_OF = {name: method for method, name in PAPER_NAMES.items()}
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class CrossPlay:
         """The paper's five pairs, with its numbers."""
         rows = [["agent", "adversaries", "ours", "paper"]]
         for entry in paper_numbers()["cross_play"]["rows"]:
-            adversaries, agent = _OF_PAPER[entry["adversaries"]], _OF_PAPER[entry["agent"]]
+            adversaries, agent = _METHOD_OF[entry["adversaries"]], _METHOD_OF[entry["agent"]]
             ours = _with_interval(self.returns(adversaries, agent))
             rows.append([agent, adversaries, ours, "{:.1f} ± {:.1f}".format(*entry["return"])])
         return markdown_table(rows)

@@ -10,7 +10,7 @@ import numpy as np
 from paper_cells import ALL_METHODS, COOPERATIVE_GAMES, GAMES
 from paper_settings import scale_of
 from paper_statistics import iqm, stratified_interval
-from paper_study import Findings, paper_numbers
+from paper_study import PAPER_NAMES, Findings, paper_numbers
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -25,7 +25,6 @@ _STYLES = {
     "MAGAIL_chosen": ("#E69F00", "D"),
     "BC_phi": ("#000000", "X"),
 }
-_OF_PAPER = {"AMAGAIL": "AMAGAIL", "MAGAIL_chosen": "MAGAIL", "BC_phi": "Behavior Cloning"}
 _TICKS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
@@ -70,7 +69,7 @@ def _draw_paper(axes: Any, counts: tuple[int, ...], game: str) -> None:
     table = paper_numbers()["tables"][game]
     random, expert = table["random"][0], table["expert"][0]
     shown = [i for i, count in enumerate(table["counts"]) if count in counts]
-    for method, name in _OF_PAPER.items():
+    for method, name in PAPER_NAMES.items():
         scores = [(table["methods"][name][i][0] - random) / (expert - random) for i in shown]
         places = [counts.index(table["counts"][i]) for i in shown]
         label = f"{name} (paper)"

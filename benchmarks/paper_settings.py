@@ -6,10 +6,10 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from paper_cells import COMPETITIVE_GAME, Cell
+from paper_cells import ANCHOR_METHODS, COMPETITIVE_GAME, Cell
 
 from rllib_amagail import AMAGAILConfig
 from rllib_amagail.games.reference_scores import ReferenceScores, reference_scores
@@ -92,11 +92,15 @@ class Settings:
         config: of the algorithm, demonstrations excepted.
         iterations: calls of `train` after behaviour cloning; 0 for behaviour cloning alone.
         episodes: of evaluation.
+        recording: where the demonstrations come from.
     """
 
     config: AMAGAILConfig
     iterations: int
     episodes: int
+    recording: Mapping[str, int] = field(
+        default_factory=lambda: {"episodes": RECORDED_EPISODES, "seed": RECORDING_SEED}
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without seed and data: what makes two runs of a cell comparable."""
@@ -108,7 +112,7 @@ class Settings:
         described |= {
             "iterations": self.iterations,
             "evaluation": {"episodes": self.episodes, "seed": EVALUATION_SEED},
-            "recording": {"episodes": RECORDED_EPISODES, "seed": RECORDING_SEED},
+            "recording": dict(self.recording),
             # Other experts are another scale, and other demonstrations.
             "scale": {"random": scale.random, "expert": scale.expert},
         }
@@ -130,6 +134,8 @@ def settings_of(cell: Cell, lengths: Lengths) -> Settings:
     match cell.method:
         case "AMAGAIL":
             pass
+        case _ if cell.method in ANCHOR_METHODS:
+            config.imitation(**ANCHOR_METHODS[cell.method])
         case "AMAGAIL_scratch":
             config.imitation(bc_steps=0, value_only_iterations=0)
             iterations, lr = lengths.scratch_iterations, (2e-3, 1e-4)

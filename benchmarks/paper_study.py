@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from paper_cells import Cell, Grid
 from paper_results import JsonLines, Line, finished
-from paper_settings import Lengths
+from paper_settings import Lengths, settings_of
 
 _PAPER_NUMBERS = Path(__file__).parent / "paper" / "paper_numbers.json"
+MISSING = "–"  # noqa: RUF001
+# What the paper calls the methods that it has.
+PAPER_NAMES = {"AMAGAIL": "AMAGAIL", "MAGAIL_chosen": "MAGAIL", "BC_phi": "Behavior Cloning"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Study:
         """What is not committed: recordings, policies, Tune's files."""
         return self.output / "work"
 
+    def described(self, cell: Cell) -> dict[str, Any]:
+        """A cell's present settings, as its line of results has them."""
+        return settings_of(cell, self.lengths).to_dict()
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -60,7 +67,7 @@ class Findings:
     def of(cls, study: Study) -> Findings:
         """Read them; lines of other settings than the present ones do not count."""
         cells = tuple(study.grid.cells())
-        return cls(cells, finished(JsonLines(study.results).read(), cells, study.lengths))
+        return cls(cells, finished(JsonLines(study.results).read(), cells, study.described))
 
     def column(self, game: str, method: str, count: int) -> list[Line]:
         """The lines of all seeds that are there, in their order."""

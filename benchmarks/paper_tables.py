@@ -7,9 +7,8 @@ from typing import Any
 
 from paper_cells import ALL_METHODS
 from paper_settings import scale_of
-from paper_study import Findings, markdown_table, paper_numbers
+from paper_study import MISSING, Findings, markdown_table, paper_numbers
 
-MISSING = "–"  # noqa: RUF001
 Cells = Callable[[str, int], str]  # of a method and a count
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from paper_settings import (
     RECORDED_EPISODES,
     RECORDING_SEED,
     Lengths,
-    Settings,
     scale_of,
     settings_hash,
     settings_of,
@@ -27,8 +27,9 @@ from ray.tune import Trainable
 from rllib_amagail import AMAGAIL, Demonstrations
 from rllib_amagail.algorithm.export import export_learned
 from rllib_amagail.algorithm.policies import policies_of
-from rllib_amagail.evaluation import play_episodes
+from rllib_amagail.evaluation import Policy, play_episodes
 from rllib_amagail.experts import expert_demonstrations
+from rllib_amagail.games.reference_scores import ReferenceScores
 
 CURVE_POINTS = 25
 
@@ -78,13 +79,13 @@ def run_cell(cell: Cell, lengths: Lengths, work: Path) -> dict[str, Any]:
     episodes = chosen_episodes(recorded.num_episodes, cell.demonstrations, cell.seed)
     algorithm = settings.config.imitation(demonstrations=recorded.select(episodes)).build_algo()
     try:
-        curve, seconds = _learn(algorithm, settings)
+        curve, seconds = learn(algorithm, settings.iterations)
         described = settings.to_dict()
         if cell.game == COMPETITIVE_GAME:  # for table 1
             export_learned(algorithm, policies_folder(work, cell, settings_hash(described)))
         return {
             **cell.to_dict(),
-            **_evaluate(algorithm, cell.game, settings.episodes),
+            **evaluate(cell.game, policies_of(algorithm), scale_of(cell.game), settings.episodes),
             "rounds": settings.iterations * algorithm.config.train_batch_size_per_learner,
             "seconds": round(seconds, 2),
             "settings": described,
@@ -95,12 +96,16 @@ def run_cell(cell: Cell, lengths: Lengths, work: Path) -> dict[str, Any]:
         shutil.rmtree(algorithm.logdir, ignore_errors=True)  # RLlib makes an empty one each time
 
 
-def _learn(algorithm: AMAGAIL, settings: Settings) -> tuple[list[dict[str, float]], float]:
-    """The learning curve, and the seconds without building and evaluation."""
+def learn(algorithm: AMAGAIL, iterations: int) -> tuple[list[dict[str, float]], float]:
+    """Clone, unless the settings say otherwise, and train.
+
+    Returns:
+        The learning curve, and the seconds without building and evaluation.
+    """
     began = time.monotonic()
     algorithm.clone_behaviour()
     curve = []
-    for _ in range(settings.iterations):
+    for _ in range(iterations):
         result = algorithm.train()
         point = {
             "rounds": result["env_runners"]["num_env_steps_sampled_lifetime"],
@@ -119,9 +124,23 @@ def thinned(curve: list[dict[str, float]]) -> list[dict[str, float]]:
     return [curve[i] for i in np.linspace(0, len(curve) - 1, CURVE_POINTS).round().astype(int)]
 
 
-def _evaluate(algorithm: AMAGAIL, game: str, episodes: int) -> dict[str, Any]:
-    returns = play_episodes(game, policies_of(algorithm), episodes, EVALUATION_SEED).returns()
-    scale = scale_of(game)
+def evaluate(
+    game: str,
+    policies: Mapping[str, Policy],
+    scale: ReferenceScores,
+    episodes: int,
+    **options: Any,
+) -> dict[str, Any]:
+    """What policies score in the worlds that all evaluations share.
+
+    Args:
+        game: to play.
+        policies: of all agents.
+        scale: says whose returns count, and what 0 and 1 are.
+        episodes: to play.
+        **options: of the game.
+    """
+    returns = play_episodes(game, policies, episodes, EVALUATION_SEED, **options).returns()
     scores = scale.score(returns)
     return {
         "score": round(float(scores.mean()), 4),

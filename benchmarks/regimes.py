@@ -15,16 +15,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import ray
 import torch
 from machine import describe_machine
-from paper_results import JsonLines
-from paper_settings import settings_hash
-from regimes_cells import METHODS, REGIMES, Cell, cells
+from paper_results import JsonLines, finished
+from regimes_cells import METHODS, REGIMES, SEEDS, Cell, cells
 from regimes_report import write_report
 from regimes_run import run_cell
 from regimes_settings import QUICK, Lengths, settings_of
@@ -36,24 +34,9 @@ PAGE = Path(__file__).parent.parent / "docs" / "when_to_use.md"
 console = Console()
 
 
-def finished(
-    lines: Iterable[dict[str, Any]], wanted: Iterable[Cell], lengths: Lengths
-) -> dict[Cell, dict[str, Any]]:
-    """The line of every cell that was run with its present settings; the latest, if several."""
-    found = {
-        (
-            Cell(line["regime"], line["game"], line["method"], line["seed"]),
-            settings_hash(line["settings"]),
-        ): line
-        for line in lines
-    }
-    keys = {cell: (cell, settings_hash(settings_of(cell, lengths))) for cell in wanted}
-    return {cell: found[key] for cell, key in keys.items() if key in found}
-
-
 def run_missing(wanted: list[Cell], lengths: Lengths, results: JsonLines, minutes: float) -> None:
     """Run the cells that are not there yet, until the time is up."""
-    done = finished(results.read(), wanted, lengths)
+    done = finished(results.read(), wanted, partial(settings_of, lengths=lengths))
     missing = [cell for cell in wanted if cell not in done]
     machine, commit = describe_machine()
     origin = {"commit": commit, "machine": machine.split(";")[0]}
@@ -83,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--regimes", nargs="+", choices=REGIMES, default=tuple(REGIMES))
     parser.add_argument("--games", nargs="+", choices=games, default=games)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=SEEDS)
     parser.add_argument("--max-minutes", type=float, default=float("inf"), metavar="MINUTES")
     parser.add_argument("--output", type=Path, help="folder; default benchmarks/regimes")
     parser.add_argument("--quick", action="store_true", help="a small version, for a look")
@@ -101,7 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("Interrupted; finished cells are kept. Run the same again to go on.")
         stopped = True
-    found = finished(results.read(), cells(seeds=chosen.seeds), lengths)
+    # All that is there, whatever was run now: the page shows the whole study.
+    found = finished(results.read(), cells(), partial(settings_of, lengths=lengths))
     if found:
         write_report(found, output, PAGE if output == FOLDER else None)
         console.print(f"Report: {output / 'README.md'}", soft_wrap=True)

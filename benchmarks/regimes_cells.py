@@ -16,9 +16,10 @@ STOCHASTIC, DETERMINISTIC, REACHING = COOPERATIVE_GAMES
 BC_VARIANTS = ("BC", "BC_early_stopped", "BC_weight_decay")
 ADVERSARIAL = ("AMAGAIL_scratch", "zero_reward", "shuffled_actions", "observation_alone")
 METHODS = (*BC_VARIANTS, *ADVERSARIAL)
+SEEDS = (0, 1, 2, 3, 4)
 
 # Recordings of the experts that neither the bundled files nor the paper's study use.
-_FIRST_RECORDING_SEED = 1000
+FIRST_RECORDING_SEED = 1000
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Regime:
 
     def demonstrations(self, game: str, seed: int) -> Demonstrations:
         """A recording of this seed's own, so that seeds vary the data, too."""
-        recording_seed = _FIRST_RECORDING_SEED + seed
+        recording_seed = FIRST_RECORDING_SEED + seed
         recorded = expert_demonstrations(
             game, self.episodes, seed=recording_seed, horizon=self.horizon
         )
@@ -92,7 +93,7 @@ def cells(
     regimes: Collection[str] = tuple(REGIMES),
     games: Collection[str] = COOPERATIVE_GAMES,
     methods: Collection[str] = METHODS,
-    seeds: Collection[int] = (0, 1, 2, 3, 4),
+    seeds: Collection[int] = SEEDS,
 ) -> Iterator[Cell]:
     """The cells that are asked for, seeds outermost: soon every comparison has a seed."""
     for seed in seeds:

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from paper_statistics import iqm, stratified_interval
-from paper_study import markdown_table
+from paper_study import MISSING, markdown_table
 from regimes_cells import ADVERSARIAL, BC_VARIANTS, METHODS, REGIMES, Cell
 
 matplotlib.use("Agg")
@@ -153,7 +153,7 @@ def _groups(lines: Lines) -> list[tuple[str, str]]:
 
 def _shown(runs: np.ndarray) -> str:
     if not len(runs):
-        return "–"  # noqa: RUF001
+        return MISSING
     low, high = interval(runs)
     return f"{iqm(runs):.3f} [{low:.3f}, {high:.3f}]"
 
@@ -161,7 +161,7 @@ def _shown(runs: np.ndarray) -> str:
 def _verdict(runs: Mapping[str, np.ndarray]) -> str:
     ours, theirs = runs["AMAGAIL_scratch"], runs["best BC"]
     if min(len(ours), len(theirs)) < 2:
-        return "–"  # noqa: RUF001
+        return MISSING
     if interval(ours)[0] > interval(theirs)[1]:
         return "apart: AMAGAIL"
     return "apart: BC" if interval(theirs)[0] > interval(ours)[1] else "not apart"

@@ -9,16 +9,18 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from paper_trial import thinned
+from paper_settings import scale_of
+from paper_trial import evaluate, learn, thinned
 from regimes_cells import BC_VARIANTS, REGIMES, Cell
 from regimes_cloning import cloned_policies
 from regimes_reward import reward_correlation
-from regimes_settings import EVALUATION_SEED, Lengths, config_of, settings_of
+from regimes_settings import Lengths, config_of, settings_of
 
 from rllib_amagail import AMAGAIL, Demonstrations
 from rllib_amagail.algorithm.policies import policies_of
-from rllib_amagail.evaluation import play_episodes, random_policy
+from rllib_amagail.evaluation import random_policy
 from rllib_amagail.experts import expert_policies
+from rllib_amagail.games.reference_scores import ReferenceScores
 
 
 def run_cell(cell: Cell, lengths: Lengths) -> dict[str, Any]:
@@ -32,16 +34,15 @@ def run_cell(cell: Cell, lengths: Lengths) -> dict[str, Any]:
     line = {**cell.to_dict(), "turns_per_agent": round(float(np.mean(turns)), 1)}
     if cell.method in BC_VARIANTS:
         began = time.monotonic()
-        policies = cloned_policies(demonstrations, cell.method, cell.seed)
+        policies = cloned_policies(demonstrations, cell.method, config_of(cell, lengths))
         learned: dict[str, Any] = {"seconds": round(time.monotonic() - began, 2)}
     else:
         policies, learned = _imitate(cell, _as_taught(demonstrations, cell), lengths)
-    score = _score(cell.game, policies, REGIMES[cell.regime].horizon, lengths.evaluated_episodes)
-    low, high = _scale(cell.game, REGIMES[cell.regime].horizon, lengths.evaluated_episodes)
+    horizon, episodes = REGIMES[cell.regime].horizon, lengths.evaluated_episodes
+    scale = _scale(cell.game, horizon, episodes)
     return {
         **line,
-        "score": round(score, 4),
-        "normalised": round((score - low) / (high - low), 5),
+        **evaluate(cell.game, policies, scale, episodes, horizon=horizon),
         **learned,
         "settings": settings_of(cell, lengths),
     }
@@ -73,18 +74,12 @@ def _imitate(
     config = config_of(cell, lengths).imitation(demonstrations=demonstrations)
     algorithm: AMAGAIL = config.build_algo()
     try:
-        began = time.monotonic()
-        curve = []
-        for _ in range(lengths.iterations):
-            result = algorithm.train()
-            rounds = result["env_runners"]["num_env_steps_sampled_lifetime"]
-            curve.append({"rounds": rounds, "score": round(float(result["score"]), 3)})
-        seconds = time.monotonic() - began
+        curve, seconds = learn(algorithm, lengths.iterations)
         policies = policies_of(algorithm)
         learned: dict[str, Any] = {
             "seconds": round(seconds, 2),
             "rounds": lengths.iterations * config.train_batch_size_per_learner,
-            "curve": thinned([point for point in curve if np.isfinite(point["score"])]),
+            "curve": thinned(curve),
         }
         if config.reward_source == "discriminator":
             learned["reward"] = reward_correlation(
@@ -96,14 +91,12 @@ def _imitate(
         shutil.rmtree(algorithm.logdir, ignore_errors=True)  # RLlib makes an empty one each time
 
 
-def _score(game: str, policies: dict[str, Any], horizon: int, episodes: int) -> float:
-    played = play_episodes(game, policies, episodes, EVALUATION_SEED, horizon=horizon)
-    return float(np.mean(list(played.returns().values())))
-
-
 @lru_cache(maxsize=16)
-def _scale(game: str, horizon: int, episodes: int) -> tuple[float, float]:
-    """Scores of random players and of the experts, in the worlds of the evaluation."""
-    experts = expert_policies(game)
-    at_random = dict.fromkeys(experts, random_policy)
-    return _score(game, at_random, horizon, episodes), _score(game, experts, horizon, episodes)
+def _scale(game: str, horizon: int, episodes: int) -> ReferenceScores:
+    """What random players and the experts score in the worlds of the evaluation."""
+    experts, shipped = expert_policies(game), scale_of(game)
+    random, expert = (
+        evaluate(game, players, shipped, episodes, horizon=horizon)["score"]
+        for players in (dict.fromkeys(experts, random_policy), experts)
+    )
+    return replace(shipped, random=random, expert=expert)

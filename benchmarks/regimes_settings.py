@@ -6,17 +6,21 @@ were made with other settings do not count.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from regimes_cells import ADVERSARIAL, REGIMES, Cell
+from paper_settings import Settings
+from regimes_cells import ADVERSARIAL, FIRST_RECORDING_SEED, REGIMES, Cell
 
 from rllib_amagail import AMAGAILConfig
 
-EVALUATION_SEED = 2019
-
-# Behaviour cloning: Adam, 1,000 steps of 256 rows, step size 1e-3, nothing else.
-CLONING: dict[str, Any] = {"steps": 1000, "lr": 1e-3, "batch_size": 256}
+# Behaviour cloning: 1,000 steps of 256 rows, step size 1e-3, nothing else.
+CLONING: dict[str, Any] = {
+    "bc_steps": 1000,
+    "bc_lr": 1e-3,
+    "bc_batch_size": 256,
+    "reward_source": "zero",
+}
 WEIGHT_DECAY = 1.0  # of AdamW: 1,000 steps of 1e-3 shrink unused weights by 1/e
 HELD_OUT_SHARE = 0.2  # of the rows, for the early stop
 CHECK_EVERY = 20  # steps
@@ -54,6 +58,8 @@ QUICK = Lengths(iterations=5, evaluated_episodes=100, judged_episodes=10)
 
 def imitation_settings(cell: Cell) -> dict[str, Any]:
     """What `AMAGAILConfig.imitation` is given besides the demonstrations."""
+    if cell.method not in ADVERSARIAL:
+        return CLONING
     settings = SCRATCH
     if REGIMES[cell.regime].episodes >= MANY_EPISODES:
         settings = settings | PLAIN
@@ -65,36 +71,36 @@ def imitation_settings(cell: Cell) -> dict[str, Any]:
 
 
 def config_of(cell: Cell, lengths: Lengths) -> AMAGAILConfig:
-    """An adversarial method's whole configuration, without demonstrations."""
+    """A method's whole configuration, without demonstrations."""
     config = AMAGAILConfig().environment(
         cell.game, env_config={"horizon": REGIMES[cell.regime].horizon}
     )
-    rounds = lengths.iterations * config.train_batch_size_per_learner
-    first, last = LEARNING_RATES
-    return (
-        config.imitation(**imitation_settings(cell))
-        .training(lr=[[0, first], [rounds, last]])
-        .debugging(seed=cell.seed, log_level="ERROR")
-    )
+    config.imitation(**imitation_settings(cell)).debugging(seed=cell.seed, log_level="ERROR")
+    if cell.method in ADVERSARIAL:
+        rounds = lengths.iterations * config.train_batch_size_per_learner
+        first, last = LEARNING_RATES
+        config.training(lr=[[0, first], [rounds, last]])
+    return config
 
 
 def settings_of(cell: Cell, lengths: Lengths) -> dict[str, Any]:
     """As JSON: what makes two runs of a cell comparable."""
-    data = {k: v for k, v in asdict(REGIMES[cell.regime]).items() if k in _DATA_FIELDS}
-    described = {"demonstrations": data, "evaluated_episodes": lengths.evaluated_episodes}
-    if cell.method in ADVERSARIAL:
-        described |= {
-            "imitation": imitation_settings(cell),
-            "learning_rates": list(LEARNING_RATES),
-            "iterations": lengths.iterations,
-        }
-    else:
-        described["cloning"] = CLONING
+    regime, adversarial = REGIMES[cell.regime], cell.method in ADVERSARIAL
+    described = Settings(
+        config_of(cell, lengths),
+        lengths.iterations if adversarial else 0,
+        lengths.evaluated_episodes,
+        recording={
+            "episodes": regime.episodes,
+            "kept_every": regime.kept_every,
+            "horizon": regime.horizon,
+            "first_seed": FIRST_RECORDING_SEED,
+        },
+    ).to_dict()
+    if adversarial:
+        described["judged_episodes"] = lengths.judged_episodes
     if cell.method == "BC_weight_decay":
         described["weight_decay"] = WEIGHT_DECAY
     if cell.method == "BC_early_stopped":
         described |= {"held_out_share": HELD_OUT_SHARE, "check_every": CHECK_EVERY}
     return described
-
-
-_DATA_FIELDS = ("episodes", "kept_every", "horizon")

@@ -14,21 +14,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
-from machine import describe_machine
 from paper_cells import ALL_METHODS, FULL_GRID, GAMES, QUICK_GRID
-from paper_progress import CellProgress
 from paper_report import write_report
 from paper_results import JsonLines, finished
-from paper_run import run_cells
 from paper_settings import FULL_LENGTHS, QUICK_LENGTHS
+from paper_sitting import run_missing
 from paper_study import Study
-from paper_trial import record
 from rich.console import Console
 
 OUTPUT = Path(__file__).parent / "paper"
@@ -37,40 +31,22 @@ INTERRUPTED = 130
 console = Console()
 
 
-def run_missing(study: Study, chosen: argparse.Namespace) -> int:
+def run_asked(study: Study, chosen: argparse.Namespace) -> int:
     """Run what is asked for and not there yet; how many cells failed."""
-    began = time.monotonic()
     results = JsonLines(study.results)
     cells = list(
         study.grid.cells(chosen.games, chosen.methods, chosen.demonstrations, chosen.seeds)
     )
-    done = finished(results.read(), cells, study.lengths)
-    missing = [cell for cell in cells if cell not in done]
-    if not missing:
-        console.print(f"All {len(cells)} cells are there.")
-        return 0
-    for game in dict.fromkeys(cell.game for cell in missing):
-        record(game, study.work)
-    shutil.rmtree(study.work / "tune", ignore_errors=True)  # of sittings before
-    machine, commit = describe_machine()
-    origin = {"commit": commit, "machine": machine.split(";")[0]}
-
-    def keep(line: dict[str, Any]) -> None:
-        results.append(line | origin)
-
-    with CellProgress(missing, done, chosen.workers, console) as progress:
-        errors = run_cells(
-            missing,
-            study.lengths,
-            study.work,
-            workers=chosen.workers,
-            deadline=None if chosen.max_minutes is None else began + 60 * chosen.max_minutes,
-            keep=keep,
-            progress=progress,
-        )
-    for cell in errors:
-        console.print(f"Failed: {cell}", markup=False)
-    return len(errors)
+    return run_missing(
+        cells,
+        finished(results.read(), cells, study.described),
+        study.lengths,
+        results,
+        study.work,
+        workers=chosen.workers,
+        max_minutes=chosen.max_minutes,
+        console=console,
+    )
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -89,7 +65,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a small version, for a look")
     parser.add_argument("--report-only", action="store_true", help="run nothing")
     parser.add_argument("--max-minutes", type=float, help="begin no cell after so long")
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    grid = QUICK_GRID if chosen.quick else FULL_GRID
+    for option, known in (("demonstrations", grid.counts), ("seeds", grid.seeds)):
+        if unknown := set(getattr(chosen, option) or ()) - set(known):
+            found, expected = (" ".join(map(str, sorted(each))) for each in (unknown, known))
+            parser.error(
+                f"--{option}: found {found}, expected some of {expected}, which the report shows"
+            )
+    return chosen
 
 
 def study_of(chosen: argparse.Namespace) -> Study:
@@ -104,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
     study = study_of(chosen)
     try:
-        failed = 0 if chosen.report_only else run_missing(study, chosen)
+        failed = 0 if chosen.report_only else run_asked(study, chosen)
         console.print(f"Report: {write_report(study, console)}", soft_wrap=True)
     except KeyboardInterrupt:
         console.print("Interrupted; finished cells are kept. Run the same again to go on.")

@@ -9,6 +9,7 @@ from typing import Any
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # scripts, in no package
+anchor = importlib.import_module("anchor")
 cells = importlib.import_module("paper_cells")
 cross_play = importlib.import_module("paper_cross_play")
 progress = importlib.import_module("paper_progress")
@@ -16,6 +17,7 @@ report = importlib.import_module("paper_report")
 results = importlib.import_module("paper_results")
 reproduce = importlib.import_module("reproduce")
 run = importlib.import_module("paper_run")
+sitting = importlib.import_module("paper_sitting")
 settings = importlib.import_module("paper_settings")
 statistics = importlib.import_module("paper_statistics")
 studies = importlib.import_module("paper_study")
@@ -31,6 +33,11 @@ TINY = settings.Lengths(
 SMALL_GRID = cells.Grid(counts=(10, 50), extra_counts=(50,), seeds=(0, 1))
 
 
+def described(cell: Any, lengths: Any = TINY) -> dict[str, Any]:
+    """A cell's settings, as its line of results has them."""
+    return settings.settings_of(cell, lengths).to_dict()
+
+
 def line_of(cell: Any, score: float = -30.0, lengths: Any = TINY) -> dict[str, Any]:
     """A made-up line of results."""
     scale = settings.scale_of(cell.game)
@@ -41,7 +48,7 @@ def line_of(cell: Any, score: float = -30.0, lengths: Any = TINY) -> dict[str, A
         "normalised": scale.normalised(score),
         "rounds": 6400,
         "seconds": 3.0,
-        "settings": settings.settings_of(cell, lengths).to_dict(),
+        "settings": described(cell, lengths),
         "curve": [{"rounds": 3200, "seconds": 1.0, "score": score}],
         "commit": "abc",
         "machine": "2 cores",

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+
+from rllib_amagail import AMAGAILConfig
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # scripts, in no package
 cells = importlib.import_module("regimes_cells")
 cloning = importlib.import_module("regimes_cloning")
+results = importlib.import_module("paper_results")
 regimes = importlib.import_module("regimes")
 report = importlib.import_module("regimes_report")
 run = importlib.import_module("regimes_run")
@@ -90,8 +95,38 @@ def test_the_control_differs_in_the_reward_only() -> None:
 def test_cells_of_other_settings_are_run_again() -> None:
     cell = cells.Cell("whole_1", REACHING, "AMAGAIL_scratch", 0)
     done = line(cell, 0.5)
-    assert regimes.finished([done], [cell], settings.QUICK) == {cell: done}
-    assert regimes.finished([done], [cell], settings.Lengths()) == {}
+    now = partial(settings.settings_of, lengths=settings.QUICK)
+    assert results.finished([done], [cell], now) == {cell: done}
+    longer = partial(settings.settings_of, lengths=settings.Lengths())
+    assert results.finished([done], [cell], longer) == {}
+
+
+def test_settings_say_what_a_run_depends_on() -> None:
+    def described(method: str) -> dict[str, Any]:
+        cell = cells.Cell("long_5", REACHING, method, 0)
+        return settings.settings_of(cell, settings.QUICK)
+
+    ours, cloning = described("AMAGAIL_scratch"), described("BC")
+    for each in (ours, cloning):
+        assert {"scale", "evaluation", "model_config", "gradient_penalty"} <= each.keys()
+        assert each["recording"] == {
+            "episodes": 5,
+            "kept_every": 20,
+            "horizon": 200,
+            "first_seed": 1000,
+        }
+    assert ours["discriminator_input_noise"] == 0.5
+    assert (cloning["bc_steps"], cloning["iterations"], cloning["lr"]) == (1000, 0, 1e-3)
+    assert described("BC_weight_decay") == {**cloning, "weight_decay": 1.0}
+
+
+def test_the_report_shows_the_seeds_of_earlier_runs(tmp_path: Path) -> None:
+    file = results.JsonLines(tmp_path / "results.jsonl")
+    for seed in (0, 3):
+        file.append(line(cells.Cell("every_20th_10", REACHING, "BC", seed), 0.5))
+    arguments = ["--quick", "--report-only", "--seeds", "0", "--output", str(tmp_path)]
+    assert regimes.main(arguments) == 0
+    assert "2 cells, seeds [0, 3]" in (tmp_path / "README.md").read_text()
 
 
 def test_the_best_of_the_cloning_variants_counts() -> None:
@@ -129,16 +164,55 @@ def test_the_report_fills_the_page_between_its_marks(tmp_path: Path) -> None:
     assert page.read_text() == text
 
 
+def few_steps(steps: int) -> AMAGAILConfig:
+    """Settings of behaviour cloning."""
+    return AMAGAILConfig().imitation(bc_steps=steps).debugging(seed=0)
+
+
 @pytest.mark.parametrize("variant", cells.BC_VARIANTS)
 def test_every_cloning_variant_learns_to_choose(
-    variant: str, monkeypatch: pytest.MonkeyPatch
+    variant: str,
 ) -> None:
-    monkeypatch.setitem(settings.CLONING, "steps", 60)
     demonstrations = cells.REGIMES["whole_2"].demonstrations(REACHING, 0)
-    policies = cloning.cloned_policies(demonstrations, variant, seed=0)
+    policies = cloning.cloned_policies(demonstrations, variant, few_steps(60))
     record = demonstrations.records["agent_1"].turns()
     rng = np.random.default_rng(0)
     hits = np.mean(
         [policies["agent_1"](record.observation.copy(), rng) == record.action for _ in range(9)]
     )
     assert hits > 0.45  # 0.2 at random
+
+
+@pytest.mark.parametrize("variant", cells.BC_VARIANTS)
+def test_cloning_takes_the_steps_that_are_declared(
+    variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda optimizer, *args: steps.append(len(optimizer.state))
+    )
+    demonstrations = cells.REGIMES["whole_1"].demonstrations(REACHING, 0)
+    cloning.cloned_policies(demonstrations, variant, few_steps(40))
+    assert len(steps) == 40 * len(demonstrations.agents)
+
+
+def test_the_early_stop_judges_all_held_out_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[int] = []
+
+    def worse_and_worse(module: Any, rows: Any) -> dict[str, float]:
+        judged.append(len(rows))
+        return {cloning.LOSS: float(len(judged))}
+
+    monkeypatch.setattr(cloning, "measure_fit", worse_and_worse)
+    demonstrations = cells.REGIMES["whole_50"].demonstrations(REACHING, 0)
+    rows = demonstrations.records["agent_1"].turns()
+    early = cloning.cloned_policies(demonstrations, "BC_early_stopped", few_steps(40))
+    monkeypatch.undo()
+    at_first = cloning.cloned_policies(demonstrations, "BC", few_steps(0))
+    assert judged[:3] == [round(0.2 * rows.num_turns)] * 3  # before, and after every 20 steps
+    # The first iterate stays: it was the best.
+    chosen = [
+        policies["agent_1"](rows.observation.copy(), np.random.default_rng(0))
+        for policies in (early, at_first)
+    ]
+    np.testing.assert_array_equal(*chosen)

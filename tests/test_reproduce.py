@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,12 +28,14 @@ from tests.study_samples import (
     Cell,
     cells,
     cross_play,
+    described,
     line_of,
     progress,
     reproduce,
     results,
     run,
     settings,
+    sitting,
     studies,
     trial,
 )
@@ -131,6 +135,18 @@ class TestResults:
         file.append({"a": 3})
         assert path.read_text() == '{"a": 1}\n{"a": 3}\n'
 
+    def test_a_process_waits_while_another_one_writes(self, tmp_path: Path) -> None:
+        path = tmp_path / "results.jsonl"
+        with path.open("ab") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            waiting = threading.Thread(target=results.JsonLines(path).append, args=[{"a": 2}])
+            waiting.start()
+            waiting.join(timeout=0.3)
+            assert waiting.is_alive()
+            other.write(b'{"a": 1}\n')
+        waiting.join()
+        assert path.read_text() == '{"a": 1}\n{"a": 2}\n'
+
     def test_a_broken_line_in_the_middle_is_told(self, tmp_path: Path) -> None:
         path = tmp_path / "results.jsonl"
         path.write_text('{"a": 1}\n{"a"\n{"a": 3}\n')
@@ -141,7 +157,7 @@ class TestResults:
         wanted = [Cell(NAVIGATION, "AMAGAIL", 10, seed) for seed in range(3)]
         old = line_of(wanted[1], lengths=replace(TINY, iterations=9))
         lines = [line_of(wanted[0], -31.0), old, line_of(wanted[0], -32.0)]
-        found = results.finished(lines, wanted, TINY)
+        found = results.finished(lines, wanted, described)
         assert {cell.seed: line["score"] for cell, line in found.items()} == {0: -32.0}
 
     def test_a_second_sitting_runs_what_is_missing(
@@ -157,16 +173,32 @@ class TestResults:
                     ran.append(cell)
             return {first: "boom"} if first in missing else {}
 
-        monkeypatch.setattr(reproduce, "run_cells", one_fails)
+        monkeypatch.setattr(sitting, "run_cells", one_fails)
         chosen = reproduce.parse(["--games", NAVIGATION, "--methods", "BC_phi", "AMAGAIL"])
         chosen.workers = 1
         first = Cell(NAVIGATION, "BC_phi", 10, 0)
-        assert reproduce.run_missing(study, chosen) == 1
+        assert reproduce.run_asked(study, chosen) == 1
         assert len(ran) == 2 * 2 * 2 - 1
         ran.clear()
         keep_first, first = first, Cell(NAVIGATION, "BC_phi", 10, 7)
-        assert reproduce.run_missing(study, chosen) == 0
+        assert reproduce.run_asked(study, chosen) == 0
         assert ran == [keep_first]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "0", "7"], "--seeds: found 7, expected some of 0 1 2 3 4"),
+        (["--demonstrations", "100"], "--demonstrations: found 100"),
+        (["--quick", "--seeds", "1"], "--seeds: found 1, expected some of 0,"),
+    ],
+)
+def test_what_the_report_would_not_show_is_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        reproduce.parse(arguments)
+    assert message in capsys.readouterr().err
 
 
 class TestQueue:
@@ -256,14 +288,14 @@ class TestTrial:
             assert result["done"]
             line = json.loads(json.dumps(result["line"], allow_nan=False))
             line.pop("seconds")
-            assert results.cell_of(line) == cell
+            assert line.items() >= cell.to_dict().items()
             assert line["rounds"] == 3200 * line["settings"]["iterations"]
             assert len(line["curve"]) == line["settings"]["iterations"]
             assert set(line["returns"]) == set(make_game(NAVIGATION).agents)
             if cell in lines:
                 assert line == lines[cell], "another result in a process that ran others before"
             lines[cell] = line
-        assert results.finished(lines.values(), listed, TINY).keys() == set(listed)
+        assert results.finished(lines.values(), listed, described).keys() == set(listed)
         worker.stop()
 
     def test_policies_of_two_cells_play_each_other(self, tmp_path: Path) -> None:

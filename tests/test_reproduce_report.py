@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,10 @@ class TestReport:
         assert verdict(0.5, 0.7) == "met"
         assert verdict(0.5, None) == "open"
         assert verdict(0.4, None) == "**missed**"
+        assert verdict() == "not measured"
+        only_shown = targets.Part("x", 0.1, None)
+        assert targets.Target("", "", (only_shown,)).verdict == "not measured"
+        assert targets.Target("", "", (only_shown, targets.Part("y", 0.5, 0.5))).verdict == "met"
 
     def test_targets_compare_the_right_methods(self, study: Any) -> None:
         findings = studies.Findings.of(study)
@@ -105,7 +109,34 @@ class TestReport:
         better = by_name["AMAGAIL − BC_phi > 0 where that is < .97", where]  # noqa: RUF001
         assert [part.name for part in better.parts] == ["10", "50"]
         assert better.verdict == "met"
-        assert by_name["adversaries ≥ 10 points better against BC's agent", "predator-prey, 50"]
+
+    def test_positive_differences_of_table_1_are_for_amagail(self, study: Any) -> None:
+        findings, file = studies.Findings.of(study), results.JsonLines(study.matches)
+        returns = {  # of the good agent, by adversaries and agent
+            ("AMAGAIL", "BC_phi"): -60.0,
+            ("BC_phi", "BC_phi"): -45.0,
+            ("MAGAIL_chosen", "BC_phi"): -52.0,
+            ("BC_filtered", "BC_phi"): -61.0,
+            ("BC_phi", "AMAGAIL"): -46.0,
+            ("BC_phi", "BC_filtered"): -46.5,
+        }
+        for (adversaries, agent), score in returns.items():
+            match = cross_play.Match(adversaries, agent, 50, 0)
+            used = [settings.settings_hash(findings.lines[c]["settings"]) for c in match.cells()]
+            file.append({**asdict(match), "score": score, "settings": used})
+        hunt, flee = targets.targets(findings, cross_play.CrossPlay(study, findings))[-2:]
+        assert (hunt.where, hunt.verdict) == ("predator-prey, 50", "**missed**")
+        assert [(part.name, part.found) for part in hunt.parts] == [
+            ("than BC_phi", 15.0),
+            ("than MAGAIL_chosen", 8.0),
+            ("than BC_filtered", -1.0),
+        ]
+        assert str(hunt.parts[2]) == "than BC_filtered: -1.000 (no target)"
+        assert [(part.name, part.found) for part in flee.parts] == [
+            ("than BC_phi", -1.0),
+            ("than BC_filtered", 0.5),
+        ]
+        assert flee.verdict == "met"
 
     def test_the_papers_numbers_are_whole(self) -> None:
         numbers = studies.paper_numbers()
