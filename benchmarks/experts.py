@@ -110,6 +110,17 @@ def settings_rows(games: Mapping[str, Any]) -> list[str]:
     return rows
 
 
+def origin_lines(games: Mapping[str, Any]) -> list[str]:
+    """What trained the experts; games whose entry says so by itself are listed."""
+    others = {game: games[game]["trained_by"] for game in games if "trained_by" in games[game]}
+    return [
+        "Phases in their order; `game` is where a phase was played. Seconds are those of a machine",
+        "that others were using too. By `examples/make_experts.py` as it is, except for",
+        "",
+        *(f"- {game}: {origin}" for game, origin in sorted(others.items())),
+    ]
+
+
 def main() -> None:
     """Measure and write the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -136,8 +147,7 @@ def main() -> None:
         "",
         "## Training",
         "",
-        "Phases in their order, by `examples/make_experts.py`; `game` is where a phase was played.",
-        "Seconds are those of a machine that others were using too.",
+        *origin_lines(games),
         "",
         *settings_rows(games),
         "",

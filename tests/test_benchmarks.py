@@ -1,4 +1,7 @@
-"""The throughput benchmark counts what it says, on tiny sizes; its quick form is a slow test."""
+"""The throughput benchmark counts what it says, on tiny sizes; its quick form is a slow test.
+
+The page of experts names their origin.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from rllib_amagail.runners.batched_env_runner import BatchedEnvRunner
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # scripts, in no package
 contenders = importlib.import_module("throughput_contenders")
+experts = importlib.import_module("experts")
 parts = importlib.import_module("throughput_parts")
 report = importlib.import_module("throughput_report")
 sections = importlib.import_module("throughput_sections")
@@ -50,6 +54,12 @@ class Clock:
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
+
+
+def test_experts_of_another_origin_are_told() -> None:
+    games = {"first": {"trained_by": "somebody"}, "second": {}}
+    assert "- first: somebody" in experts.origin_lines(games)
+    assert not any("second" in line for line in experts.origin_lines(games))
 
 
 class TestPartTimer:
