@@ -185,22 +185,6 @@ class TestResults:
         assert ran == [keep_first]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--seeds", "0", "7"], "--seeds: found 7, expected some of 0 1 2 3 4"),
-        (["--demonstrations", "100"], "--demonstrations: found 100"),
-        (["--quick", "--seeds", "1"], "--seeds: found 1, expected some of 0,"),
-    ],
-)
-def test_what_the_report_would_not_show_is_refused(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        reproduce.parse(arguments)
-    assert message in capsys.readouterr().err
-
-
 class TestQueue:
     def test_cells_come_in_order_until_the_time_is_up(self) -> None:
         listed = list(SMALL_GRID.cells())[:2]

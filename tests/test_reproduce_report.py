@@ -19,6 +19,7 @@ from tests.study_samples import (
     cross_play,
     line_of,
     report,
+    reproduce,
     results,
     settings,
     statistics,
@@ -143,3 +144,19 @@ class TestReport:
         for table in numbers["tables"].values():
             assert all(len(row) == len(table["counts"]) for row in table["methods"].values())
         assert len(numbers["cross_play"]["rows"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "0", "7"], "--seeds: found 7, expected some of 0 1 2 3 4"),
+        (["--demonstrations", "100"], "--demonstrations: found 100"),
+        (["--quick", "--seeds", "1"], "--seeds: found 1, expected some of 0,"),
+    ],
+)
+def test_what_the_report_would_not_show_is_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        reproduce.parse(arguments)
+    assert message in capsys.readouterr().err
