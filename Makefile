@@ -18,8 +18,7 @@ help:
 	@echo "make check     ruff, mypy and the fast tests"
 	@echo "make reproduce        the paper's experiments (hours; goes on where it stopped)"
 	@echo "make reproduce-quick  a small version of them (within 10 minutes on two cores)"
-	@echo "make experts   train experts anew into rllib_amagail/data; navigation's would be others"
-	@echo "               than the bundled ones, and the scales of all results with them"
+	@echo "make experts   train the experts and record the bundled demonstrations anew"
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
@@ -36,8 +35,6 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# Navigation's bundled experts come from an earlier form of this script; see `trained_by` in
-# rllib_amagail/data/reference_scores.json. These choose roles by positions and are harder to clone.
 experts: $(VENV)/.demo
 	$(BIN)/python examples/make_experts.py --all --output rllib_amagail/data
 

@@ -4,9 +4,9 @@ What is under `rllib_amagail/data` comes from
 
     python examples/make_experts.py --all --output rllib_amagail/data
 
-but for the two navigation games: their bundled experts have fixed roles and come from an earlier
-form of this script (`trained_by` in `reference_scores.json`). Those trained here choose roles by
-positions and score 2.4 points better, but are much harder to clone.
+The two navigation games' experts have fixed roles. Those of `--adaptive` choose roles by positions
+and score 2.4 points better, but are much harder to clone. The bundled ones were trained by an
+earlier form of this script with the same settings (`trained_by` in `reference_scores.json`).
 
 A first look at experts of your own:
 
@@ -62,14 +62,11 @@ class Expert:
     scored_side: str | None = None  # None: all agents
 
 
-_ROLES = Phase(rounds=2_500_000, shared=True, entropy=0.02)
-
 EXPERTS = {
-    "stochastic_cooperative_navigation": Expert((_ROLES,), temperature=0.25),
+    "stochastic_cooperative_navigation": Expert((Phase(rounds=2_500_000, plain=True),)),
+    # The pattern leaves agent #3 too few turns to discover its landmark from scratch.
     "deterministic_cooperative_navigation": Expert(
-        (Phase(rounds=1_000_000, lr=1e-3, entropy=2e-3),),
-        start="stochastic_cooperative_navigation",
-        temperature=0.25,
+        (Phase(rounds=2_000_000, plain=True),), start="stochastic_cooperative_navigation"
     ),
     "deterministic_cooperative_reaching": Expert((Phase(rounds=1_200_000),), temperature=0.25),
     # Both sides move the good agent's return; the average over the sides would hide a bad one.
@@ -83,20 +80,33 @@ EXPERTS = {
         scored_side="agent",
     ),
 }
+# Navigation's experts that find roles by positions, because they share one policy.
+ADAPTIVE = {
+    "stochastic_cooperative_navigation": Expert(
+        (Phase(rounds=2_500_000, shared=True, entropy=0.02),), temperature=0.25
+    ),
+    "deterministic_cooperative_navigation": Expert(
+        (Phase(rounds=1_000_000, lr=1e-3, entropy=2e-3),),
+        start="stochastic_cooperative_navigation",
+        temperature=0.25,
+    ),
+}
 
 
-def train_expert(game: str, work: Path, rounds: int | None) -> tuple[Weights, list[dict[str, Any]]]:
+def train_expert(
+    game: str, experts: Mapping[str, Expert], work: Path, rounds: int | None
+) -> tuple[Weights, list[dict[str, Any]]]:
     """All phases of a game; ``rounds`` replaces those of every phase.
 
     Returns:
         The weights at the end, and settings and seconds of each phase.
     """
-    expert = EXPERTS[game]
+    expert = experts[game]
     games = [game] * len(expert.phases)
     phases = list(expert.phases)
     if expert.start is not None:
         games.insert(0, expert.start)
-        phases.insert(0, EXPERTS[expert.start].phases[0])
+        phases.insert(0, experts[expert.start].phases[0])
     weights: Weights | None = None
     history: list[dict[str, Any]] = []
     for of_game, phase in zip(games, phases, strict=True):
@@ -138,10 +148,10 @@ class _Printer:
 
 
 def save_policies(
-    game: str, weights: Weights, history: list[dict[str, Any]], output: Path
+    game: str, weights: Weights, temperature: float, history: list[dict[str, Any]], output: Path
 ) -> dict[str, Policy]:
     """Write the experts' policies and read them back."""
-    world, temperature = make_game(game), EXPERTS[game].temperature
+    world = make_game(game)
     for agent in world.agents:
         space = world.observation_spaces[agent]
         save_learned(
@@ -174,19 +184,26 @@ def measure(game: str, policies: Mapping[str, Policy], scored: list[str]) -> dic
     }
 
 
-def make_expert(game: str, output: Path, work: Path, rounds: int | None, episodes: int) -> None:
+def make_expert(
+    game: str,
+    experts: Mapping[str, Expert],
+    output: Path,
+    work: Path,
+    rounds: int | None,
+    episodes: int,
+) -> None:
     """Train, save, record and measure."""
-    weights, history = train_expert(game, work, rounds)
-    policies = save_policies(game, weights, history, output)
+    weights, history = train_expert(game, experts, work, rounds)
+    policies = save_policies(game, weights, experts[game].temperature, history, output)
     record_policies(game, policies, episodes).save(output / f"{game}.parquet")
     agents = list(make_game(game).agents)
-    scored = [a for a in agents if EXPERTS[game].scored_side in (None, side_of(a))]
+    scored = [a for a in agents if experts[game].scored_side in (None, side_of(a))]
     entry = {
         "scored_agents": scored,
         "random": measure(game, policies | dict.fromkeys(scored, random_policy), scored),
         "expert": measure(game, policies, scored),
         "phases": history,
-        "temperature": EXPERTS[game].temperature,
+        "temperature": experts[game].temperature,
     }
     path = output / "reference_scores.json"
     scores = json.loads(path.read_text()) if path.is_file() else {"games": {}}
@@ -200,6 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("games", nargs="*", choices=[[], *EXPERTS], metavar="game")
     parser.add_argument("--all", action="store_true", help="the paper's four games")
+    parser.add_argument("--adaptive", action="store_true", help="navigation's find roles by place")
     parser.add_argument("--rounds", type=int, help="rounds of every phase instead of its own")
     parser.add_argument("--episodes", type=int, default=BUNDLED_EPISODES, help="to record")
     parser.add_argument("--output", type=Path, default=Path("experts"))
@@ -212,8 +230,9 @@ def main(arguments: list[str] | None = None) -> None:
     if not ray.is_initialized():
         ray.init(include_dashboard=False, logging_level="ERROR")
     chosen.output.mkdir(parents=True, exist_ok=True)
+    experts = EXPERTS | ADAPTIVE if chosen.adaptive else EXPERTS
     for game in games:
-        make_expert(game, chosen.output, chosen.work, chosen.rounds, chosen.episodes)
+        make_expert(game, experts, chosen.output, chosen.work, chosen.rounds, chosen.episodes)
 
 
 if __name__ == "__main__":

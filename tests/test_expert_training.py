@@ -147,6 +147,17 @@ class TestPhases:
         config.validate()
         assert config.env_runner_cls is BatchedEnvRunner
 
+    def test_plain_phases_have_own_rewards_and_values_of_own_observations(self) -> None:
+        phase = Phase(rounds=1, plain=True)
+        config = phase_config(REACHING, phase, seed=0, is_first=False)
+        config.validate()
+        assert (config.env, config.value_only_iterations) == (REACHING, 0)
+        weights = train_phase(REACHING, phase, None, seed=0, report=lambda *told: None)
+        seen = make_game(REACHING).observation_spaces["agent_1"].shape[0]
+        assert weights["agent_1"]["encoder.critic_encoder.net.mlp.0.weight"].shape == (128, seen)
+        with pytest.raises(ValueError, match=r"shaping is 1\.0, expected 0 in a plain phase"):
+            Phase(rounds=1, plain=True, shaping=1.0)
+
     def test_shared_policies_part_and_absent_sides_stay(self, tmp_path) -> None:
         reports: list[int] = []
         first = train_phase(

@@ -42,6 +42,11 @@ class Phase:
         entropy: weight of the policies' entropy; falls linearly to 0.
         gamma: discount per round.
         shaping: see `ExpertTrainingWorlds`.
+        plain: every agent learns from its own rewards, and its value function sees what it sees.
+            Else as in `ExpertTrainingWorlds`.
+
+    Raises:
+        ValueError: shaping of plain games.
     """
 
     rounds: int
@@ -51,6 +56,11 @@ class Phase:
     entropy: float = 1e-2
     gamma: float = 0.97
     shaping: float = 0.0
+    plain: bool = False
+
+    def __post_init__(self) -> None:
+        if self.plain and self.shaping:
+            raise ValueError(f"shaping is {self.shaping}, expected 0 in a plain phase")
 
 
 class ExpertTrainingConfig(AMAGAILConfig):
@@ -66,7 +76,7 @@ def side_of(agent: str) -> str:
     return agent.rsplit("_", 1)[0]
 
 
-def phase_config(game: str, phase: Phase, *, seed: int, is_first: bool) -> ExpertTrainingConfig:
+def phase_config(game: str, phase: Phase, *, seed: int, is_first: bool) -> AMAGAILConfig:
     """The settings of a phase.
 
     Args:
@@ -78,20 +88,12 @@ def phase_config(game: str, phase: Phase, *, seed: int, is_first: bool) -> Exper
     agents = make_game(game).agents
     module_of = {agent: side_of(agent) if phase.shared else agent for agent in agents}
     modules = sorted(set(module_of.values()))
-    config = ExpertTrainingConfig()
+    config = AMAGAILConfig().environment(game) if phase.plain else _team_config(game, phase)
+    # A plain phase takes over value functions that saw the same.
+    value_only = 0 if is_first or phase.plain else 3
     return (
-        config.environment(
-            ExpertTrainingEnv,
-            env_config={"game": game, "shaping": phase.shaping, "gamma": phase.gamma},
-        )
-        .imitation(reward_source="environment", value_only_iterations=0 if is_first else 3)
+        config.imitation(reward_source="environment", value_only_iterations=value_only)
         .env_runners(num_envs_per_env_runner=256)
-        .rl_module(
-            model_config={
-                **config.model_config,
-                PRIVILEGED_FEATURES: num_privileged_features(len(agents)),
-            }
-        )
         .multi_agent(
             policies=modules,
             policy_mapping_fn=lambda agent, episode=None, **kwargs: module_of[agent],
@@ -106,6 +108,17 @@ def phase_config(game: str, phase: Phase, *, seed: int, is_first: bool) -> Exper
         )
         .debugging(seed=seed, log_level="ERROR")
     )
+
+
+def _team_config(game: str, phase: Phase) -> ExpertTrainingConfig:
+    """Team rewards, and value functions that see more."""
+    config = ExpertTrainingConfig()
+    privileged = num_privileged_features(len(make_game(game).agents))
+    config.environment(
+        ExpertTrainingEnv,
+        env_config={"game": game, "shaping": phase.shaping, "gamma": phase.gamma},
+    )
+    return config.rl_module(model_config={**config.model_config, PRIVILEGED_FEATURES: privileged})
 
 
 def train_phase(
