@@ -23,7 +23,8 @@ def numbers(result: dict[str, Any]) -> dict[str, Any]:
 
 def test_restoring_continues_with_equal_numbers(tmp_path: Path) -> None:
     config = small_config().env_runners(batch_mode="complete_episodes")
-    config.training(lr=[[0, 1e-2], [2000, 1e-4]], use_kl_loss=True, kl_target=1e-4)
+    config.training(lr=[[0, 1e-2], [2000, 1e-4]], entropy_coeff=[[0, 0.5], [2000, 0.0]])
+    config.training(use_kl_loss=True, kl_target=1e-4)
     algorithm = config.build_algo()
     for _ in range(3):
         algorithm.train()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_amagail.learner.agent_state import AgentState
 from rllib_amagail.learner.discriminator import discriminator_id
@@ -34,8 +35,14 @@ class LearnerBase(PPOTorchLearner):
         entropy = None if self.config.seed is None else [self.config.seed, self._learner_index]
         self._rng = np.random.default_rng(entropy)
         self._updates = 0
+        self._rounds_scheduled = 0  # what schedules were last set for
         if self.config.uses_demonstrations:
             self._take_demonstrations()
+
+    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """As of RLlib; remembers where in their schedules the coefficients are."""
+        super().after_gradient_based_update(timesteps=timesteps)
+        self._rounds_scheduled = timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
 
     # --- modules, several learners ---------------------------------------------------------------
 
@@ -82,6 +89,7 @@ class LearnerBase(PPOTorchLearner):
         if self._check_component(IMITATION_STATE, components, not_components):
             state[IMITATION_STATE] = {
                 "updates": self._updates,
+                "rounds_scheduled": self._rounds_scheduled,
                 "generator": self._rng.bit_generator.state,
                 "kl_coeffs": {m: float(c) for m, c in self.curr_kl_coeffs_per_module.items()},
                 "agents": {mid: agent.get_state() for mid, agent in self._agents.items()},
@@ -112,6 +120,11 @@ class LearnerBase(PPOTorchLearner):
         if self._learner_index:  # the state is the first learner's
             entropy = [self._learner_index, int(self._rng.integers(2**62))]
             self._rng = np.random.default_rng(entropy)
+        # Learning rates are in the optimizers' states; RLlib keeps no entropy coefficient in any.
+        self._rounds_scheduled = imitation.get("rounds_scheduled", 0)
+        for module_id in self._agents:
+            schedule = self.entropy_coeff_schedulers_per_module[module_id]
+            schedule.update(timestep=self._rounds_scheduled)
         for module_id, coeff in imitation["kl_coeffs"].items():
             self.curr_kl_coeffs_per_module[module_id].data.fill_(coeff)
         for module_id, agent in imitation["agents"].items():
