@@ -27,6 +27,7 @@ from tests.toys import EchoGame, echo_demonstrations
         ({"gradient_penalty": -1.0}, "gradient_penalty is -1.0; expected >= 0"),
         ({"bc_anchor": float("nan")}, "bc_anchor is nan"),
         ({"bc_loss_coeff": -0.1}, "bc_loss_coeff is -0.1; expected >= 0"),
+        ({"bc_loss_coeff": 0.1, "reward_source": "environment"}, "without demonstrations"),
         ({"discriminator_input_noise": -1.0}, "input_noise is -1.0; expected >= 0"),
         ({"discriminator_group_lasso": -1.0}, "group_lasso is -1.0; expected >= 0"),
         ({"discriminator_inputs": "sas"}, "expected one of state_action, state, state_pair"),

@@ -60,6 +60,12 @@ def check_fields(config: Any) -> None:
             raise ValueError(f"{name} is {found}; expected > 0")
     if config.num_demonstrations is not None and config.num_demonstrations < 1:
         raise ValueError(f"num_demonstrations is {config.num_demonstrations}; expected >= 1")
+    if config.bc_loss_coeff > 0 and not config.uses_demonstrations:
+        raise ValueError(
+            f"bc_loss_coeff is {config.bc_loss_coeff} and reward_source is "
+            f"{config.reward_source!r}, which trains without demonstrations; expected "
+            "bc_loss_coeff=0, or another reward_source"
+        )
     widths = config.discriminator_hiddens
     if not widths or min(widths) < 1:
         raise ValueError(f"discriminator_hiddens is {widths}; expected positive widths")
