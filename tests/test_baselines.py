@@ -35,7 +35,6 @@ GAME = "stochastic_cooperative_navigation"
 SHORT: dict[str, Any] = {
     "num_envs_per_env_runner": 4,
     "train_batch_size_per_learner": 20,
-    "minibatch_size": None,
     "num_epochs": 1,
     "bc_steps": 2,
     "model_config": {"fcnet_hiddens": [8]},
@@ -71,12 +70,15 @@ def cart_demonstrations(episodes: int = 10) -> Demonstrations:
 
 def settings_of(name: str, folder: Path) -> dict[str, Any]:
     """What trains the algorithm for a moment, as Tune and the command line take it."""
-    if name != "GAIL":
+    if name == "MACK":
         return SHORT | {"env": GAME, "env_config": {"horizon": 5}}
+    settings = SHORT | {"minibatch_size": None}
+    if name != "GAIL":
+        return settings | {"env": GAME, "env_config": {"horizon": 5}}
     path = folder / "cart.parquet"
     cart_demonstrations(2).save(path)
     options = {"max_episode_steps": 5}
-    return SHORT | {"env": "CartPole-v1", "env_config": options, "demonstrations": str(path)}
+    return settings | {"env": "CartPole-v1", "env_config": options, "demonstrations": str(path)}
 
 
 # --- by name -------------------------------------------------------------------------------------

@@ -42,7 +42,9 @@ def test_a_generator_brings_its_defaults_and_leaves_what_was_set() -> None:
     assert (config.lr, config.gradient_penalty) == (0.2, 0.5)
     assert (config.discriminator_lr, config.num_envs_per_env_runner) == (0.1, 20)
     assert config.model_config["fcnet_hiddens"] == [64, 64]
+    assert config.minibatch_size is None  # whole batches, of any size
     config.imitation(generator="ppo")
+    assert config.minibatch_size == AMAGAILConfig().minibatch_size
     assert (config.lr, config.gradient_penalty) == (0.2, 0.5)
     assert config.discriminator_lr == AMAGAILConfig().discriminator_lr
 

@@ -66,7 +66,6 @@ class AMAGAILConfig(ImitationSettings):
         self.gamma = 0.95
         self.lambda_ = 0.95
         self.num_epochs = 4
-        self.minibatch_size = 400
         self.clip_param = 0.2
         self.vf_clip_param = float("inf")
         self.entropy_coeff = 1e-3

@@ -9,6 +9,7 @@ GENERATOR_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "ppo": {
         "num_envs_per_env_runner": 64,
         "train_batch_size_per_learner": 3200,
+        "minibatch_size": 400,
         "lr": 1e-3,
         "_model_config": {
             "fcnet_hiddens": [128, 128],
@@ -23,6 +24,7 @@ GENERATOR_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "mack": {
         "num_envs_per_env_runner": 20,
         "train_batch_size_per_learner": 1000,
+        "minibatch_size": None,  # not read; RLlib wants batches of no fewer rounds
         "lr": 0.3,
         "_model_config": {
             "fcnet_hiddens": [64, 64],
