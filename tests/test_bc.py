@@ -287,7 +287,14 @@ def test_two_learners_do_what_one_does() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"reward_source": "environment"}, "behaviour cloning has no rewards"),
+        ({"reward_source": "environment"}, "reward_source is 'environment'; expected 'zero'"),
+        ({"generator": "mack"}, "generator is 'mack'; expected 'ppo'"),
+        ({"critic": "joint"}, "critic is 'joint'; expected 'own'"),
+        ({"bc_anchor": 1.0}, "bc_anchor is 1.0; expected 0.0: it has no effect"),
+        ({"bc_loss_coeff": 0.1}, "bc_loss_coeff is 0.1; expected 0.0"),
+        ({"value_only_iterations": 2}, "value_only_iterations is 2"),
+        ({"normalise_rewards": False}, "normalise_rewards is False"),
+        ({"discriminator_steps": 9}, "discriminator_steps is 9"),
         ({"bc_lr": 0.5}, "set lr, the step size of MultiAgentBC"),
         ({"bc_steps": 0}, "expected >= 1 gradient steps"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0; expected >= 0"),
@@ -299,6 +306,11 @@ def test_two_learners_do_what_one_does() -> None:
 def test_settings_that_cannot_work_are_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         bc_config().imitation(**setting).validate()
+
+
+def test_settings_of_kfac_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"kfac_damping is 1\.0; expected 0\.01"):
+        bc_config().kfac(kfac_damping=1.0).validate()
 
 
 def test_phi_extends_only_discrete_actions() -> None:

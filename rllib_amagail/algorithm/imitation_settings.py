@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 from collections.abc import Sequence
 from typing import Any, Self
@@ -155,3 +156,10 @@ class ImitationSettings(PPOConfig):
         for name, value in GENERATOR_DEFAULTS[generator].items():
             if getattr(self, name) == before.get(name):
                 setattr(self, name, copy.deepcopy(value))
+
+
+def imitation_fields() -> list[str]:
+    """The names of all fields that `imitation` and `kfac` set."""
+    sections = (ImitationSettings.imitation, ImitationSettings.kfac)
+    names = [name for section in sections for name in inspect.signature(section).parameters]
+    return [name for name in names if name != "self"]

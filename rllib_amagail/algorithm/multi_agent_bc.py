@@ -11,6 +11,7 @@ from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from rllib_amagail.algorithm.amagail import AMAGAIL
 from rllib_amagail.algorithm.config import AMAGAILConfig
+from rllib_amagail.algorithm.imitation_settings import imitation_fields
 from rllib_amagail.demonstrations import Demonstrations
 from rllib_amagail.envs.demonstrated_spaces import DemonstratedSpaces
 from rllib_amagail.learner.cloning_learner import CloningTorchLearner
@@ -18,6 +19,8 @@ from rllib_amagail.learner.expert_rows import Phi
 from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
 
 LOG_LIKELIHOOD = "log_likelihood"
+
+_OWN_FIELDS = {"demonstrations", "num_demonstrations", "phi", "bc_steps", "bc_batch_size"}
 
 
 class MultiAgentBCConfig(AMAGAILConfig):
@@ -70,7 +73,7 @@ class MultiAgentBCConfig(AMAGAILConfig):
             validation_share: share of the episodes, drawn by the seed, on which likelihood and
                 accuracy are reported without learning from them. Never a reason to stop: with few
                 episodes the return still improves when this likelihood no longer does.
-            **others: of `AMAGAILConfig.imitation`; they have no effect here.
+            **others: of `AMAGAILConfig.imitation`; `validate` refuses what has no effect here.
 
         Returns:
             This config.
@@ -109,15 +112,12 @@ class MultiAgentBCConfig(AMAGAILConfig):
         """As of `AMAGAILConfig`; without an environment the demonstrations tell the spaces.
 
         Raises:
-            ValueError: also for settings that have another name here.
+            ValueError: also for settings of `AMAGAILConfig` that have no effect or another name
+                here.
         """
-        if self.reward_source != "zero":
-            raise ValueError(
-                f"reward_source is {self.reward_source!r}, but behaviour cloning has no rewards; "
-                "leave it out, or use AMAGAIL"
-            )
         if self.bc_lr != AMAGAILConfig().bc_lr:
             raise ValueError(f"bc_lr is {self.bc_lr}; set lr, the step size of MultiAgentBC")
+        self._refuse_what_has_no_effect()
         if self.bc_steps < 1:
             raise ValueError(f"bc_steps is {self.bc_steps}; expected >= 1 gradient steps")
         if not self.weight_decay >= 0:
@@ -140,6 +140,16 @@ class MultiAgentBCConfig(AMAGAILConfig):
         super().environment(*args, **kwargs)
         self._forget_demonstrated_spaces()
         return self
+
+    def _refuse_what_has_no_effect(self) -> None:
+        unchanged = MultiAgentBCConfig()
+        for name in imitation_fields():  # the generator first, which changes others
+            found, expected = getattr(self, name), getattr(unchanged, name)
+            if name not in _OWN_FIELDS and found != expected:
+                raise ValueError(
+                    f"{name} is {found!r}; expected {expected!r}: it has no effect on behaviour "
+                    "cloning. Leave it out, or use AMAGAIL"
+                )
 
     def _forget_demonstrated_spaces(self) -> None:
         if self.has_environment:
