@@ -81,8 +81,8 @@ class ImitationSettings(PPOConfig):
         """Set what Algorithm 1 adds to RLlib.
 
         Args:
-            generator: "ppo", or "mack" as in the paper; see `kfac`. Fields that still have the
-                default of the one take that of the other (`GENERATOR_DEFAULTS`).
+            generator: "ppo", or "mack" as in the paper; see `kfac`. Set it first: fields that have
+                the default of the one take that of the other (`GENERATOR_DEFAULTS`).
             critic: V sees what the agent sees ("own"), or the other agents, too ("joint").
             demonstrations: Z, a Parquet file or a `Demonstrations`. None: the game's own.
             num_demonstrations: use the first so many episodes of Z. None: all.
@@ -127,6 +127,8 @@ class ImitationSettings(PPOConfig):
         kfac_value_steps: int = NotProvided,
     ) -> Self:
         """Set what ``generator="mack"`` needs: K-FAC for policy, baseline and discriminator.
+
+        Without effect beside ``generator="ppo"``, so that a search may try both.
 
         It takes one step on theta an iteration and reads ``lr`` (theta and nu) and
         ``discriminator_lr``, but not ``num_epochs``, ``minibatch_size``, ``grad_clip`` or PPO's
