@@ -158,6 +158,11 @@ class TestPhases:
         with pytest.raises(ValueError, match=r"shaping is 1\.0, expected 0 in a plain phase"):
             Phase(rounds=1, plain=True, shaping=1.0)
 
+    def test_policies_cannot_be_blinded_for_kfac(self) -> None:
+        config = phase_config(REACHING, Phase(rounds=1), seed=0, is_first=True)
+        with pytest.raises(ValueError, match="generator is 'mack'; expected 'ppo'"):
+            config.imitation(generator="mack").validate()
+
     def test_shared_policies_part_and_absent_sides_stay(self, tmp_path) -> None:
         reports: list[int] = []
         first = train_phase(

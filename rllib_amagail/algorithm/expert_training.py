@@ -70,6 +70,20 @@ class ExpertTrainingConfig(AMAGAILConfig):
         """The policy module of every agent."""
         return RLModuleSpec(module_class=PrivilegedCriticModule)
 
+    def validate(self) -> None:
+        """As of `AMAGAILConfig`.
+
+        Raises:
+            ValueError: also for ``generator="mack"``, whose natural gradient moves the weights that
+                blind the policy.
+        """
+        if self.generator != "ppo":
+            raise ValueError(
+                f"generator is {self.generator!r}; expected 'ppo': policies cannot be kept from "
+                "seeing privileged features with K-FAC"
+            )
+        super().validate()
+
 
 def side_of(agent: str) -> str:
     """ "adversary_2" is of side "adversary"."""
