@@ -142,6 +142,9 @@ def test_cloning_on_the_command_line_needs_no_environment(tmp_path: Path) -> Non
     assert header.split() == ["iteration", "rounds", "seconds", "log", "lik."]
     (checkpoint,) = (tmp_path / "cloned").glob("*/checkpoint_*")
     assert re.search(rf"Best checkpoint \(log_likelihood -?\d+\.\d+\): {checkpoint}", out), out
+    code, out, err = run("train", "--algo", "MultiAgentBC", "--resume", str(tmp_path / "cloned"))
+    assert code == 0, err
+    assert re.search(rf"Best checkpoint \(log_likelihood -?\d+\.\d+\): {checkpoint}", out), out
     code, _, err = run("evaluate", str(checkpoint))
     assert code == 1
     assert "rllib evaluate --env NAME" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import ray
 from ray.tune import CheckpointConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.result import EXPR_PARAM_FILE
 
 from rllib_amagail.cli.errors import INTERRUPTED, RUN_FAILED, CommandError, one_line
 from rllib_amagail.cli.experiment import Experiment, absolute
@@ -139,8 +141,15 @@ def _resumed_jobs(experiments: Sequence[Experiment], options: TrainOptions) -> l
             raise CommandError(f"--resume: {folder} is not the folder of a run of Ray Tune")
         algorithm = experiment.algorithm()
         restore = partial(Tuner.restore, folder, trainable=algorithm, resume_errored=True)
-        jobs.append(_Job(restore, {}, metric_of(algorithm), _source(experiment, options)))
+        metric = metric_of(algorithm, is_played=_was_played(folder))
+        jobs.append(_Job(restore, {}, metric, _source(experiment, options)))
     return jobs
+
+
+def _was_played(folder: str) -> bool:
+    """Whether a run had an environment; Tune writes down the settings of every trial."""
+    trials = [json.loads(file.read_text()) for file in Path(folder).glob(f"*/{EXPR_PARAM_FILE}")]
+    return all(settings.get("env") is not None for settings in trials)
 
 
 def _source(experiment: Experiment, options: TrainOptions) -> str:
