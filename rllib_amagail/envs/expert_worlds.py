@@ -37,7 +37,9 @@ class ExpertTrainingWorlds:
     Args:
         game: to be played.
         shaping: weight of the potential ``-distance to the nearest good agent`` of every adversary
-            (Ng, Harada and Russell, 1999); in cooperative games it must be 0.
+            (Ng, Harada and Russell, 1999), a guide for the first phase. It may change what is best:
+            rewards of rounds in which an agent is absent count undiscounted at its next turn. In
+            cooperative games it must be 0.
         gamma: discount of the potential, that of the learner.
     """
 
