@@ -142,6 +142,13 @@ def test_single_expert_turns_have_no_pairs() -> None:
         ExpertRows.collect(single, ["a"], SPACE, CHOOSE, "filtered", "state_pair")
 
 
+@pytest.mark.parametrize("judged", ["state_action", "state_pair"])
+def test_experts_who_never_act_are_named(judged: Any) -> None:
+    idle = demonstrations_of(np.array([[0, 1], [0, 1]], bool))
+    with pytest.raises(DemonstrationsError, match=r"\['a'\] have no turn .*expected one or more"):
+        ExpertRows.collect(idle, ["a"], SPACE, CHOOSE, "filtered", judged)
+
+
 # --- demonstrations without actions, and subsampled ones ------------------------------------------
 
 

@@ -68,7 +68,7 @@ class CloningTorchLearner(LearnerBase):
             fit = measure_fit(module, rows)
             losses[module_id] = fit[LOSS]
             held_out = self._validation_rows.get(module_id)
-            if held_out is not None and len(held_out) > 0:
+            if held_out is not None:
                 on_held_out = measure_fit(module, held_out)
                 losses[module_id] = on_held_out[LOSS]
                 fit |= {f"validation_{name}": value for name, value in on_held_out.items()}

@@ -53,9 +53,9 @@ class ExpertRows:
         an episode has no partner: the observation after it is not recorded.
 
         Raises:
-            DemonstrationsError: phi is to be an action, but the demonstrations hold turns only, or
-                the module's space has no action for it; actions or pairs are to be judged, but
-                there are none.
+            DemonstrationsError: the agents have no turn; phi is to be an action, but the
+                demonstrations hold turns only, or the module's space has no action for it; actions
+                or pairs are to be judged, but there are none.
         """
         check_judged(demonstrations, judged)
         encoder = RowEncoder(observation_space, action_space, judged)
@@ -67,10 +67,17 @@ class ExpertRows:
                 observations, actions = _rows(record)
             else:
                 observations, actions = _rows_with_phi(agent, record, demonstrations, action_space)
+            if len(observations) == 0:
+                continue
             inputs = encoder.encode(observations, actions, np.roll(observations, -1, axis=0))
             if judged == "state_pair":
                 inputs = inputs[:-1][record.episode[1:] == record.episode[:-1]]
             parts.append((observations, actions, inputs))
+        if not parts:
+            raise DemonstrationsError(
+                f"agents {list(agents)} have no turn in {demonstrations.num_episodes} episodes; "
+                "expected one or more. Use more episodes, here and for every learner"
+            )
         columns = [_join(column) for column in zip(*parts, strict=True)]
         if len(columns[2]) == 0:
             raise DemonstrationsError(
