@@ -30,6 +30,12 @@ class PlayedEpisodes:
         return {agent: sums[:, i] for i, agent in enumerate(self.agents)}
 
 
+def sample_softmax(logits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw actions ``[B]`` from the softmax of ``logits`` ``[B, A]``."""
+    # Gumbel's trick: the largest of logits plus Gumbel noise is a sample of the softmax.
+    return np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
+
+
 def random_policy(observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Uniformly random actions."""
     return rng.integers(NUM_ACTIONS, size=len(observations))

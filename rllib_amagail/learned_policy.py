@@ -18,7 +18,7 @@ from gymnasium.spaces import Space
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from rllib_amagail.evaluation import Policy
+from rllib_amagail.evaluation import Policy, sample_softmax
 from rllib_amagail.space_json import space_from_dict, space_to_dict
 from rllib_amagail.spaces import ActionLayout, ObservationLayout
 
@@ -241,7 +241,6 @@ def _sampler(layers: list[tuple[np.ndarray, np.ndarray]], description: _Descript
         if description.mask:
             allowed = observations[:, description.features :] > 0.5
             logits = np.where(allowed, logits, np.finfo(np.float64).min)
-        # Gumbel's trick: the largest of logits plus Gumbel noise is a sample of the softmax.
-        return np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
+        return sample_softmax(logits, rng)
 
     return act

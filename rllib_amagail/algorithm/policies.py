@@ -10,7 +10,7 @@ from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
-from rllib_amagail.evaluation import Policy
+from rllib_amagail.evaluation import Policy, sample_softmax
 
 
 def policies_of(algorithm: Algorithm) -> dict[str, Policy]:
@@ -39,8 +39,6 @@ def sampling_policy(module: RLModule) -> Policy:
 
     def act(observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         outputs = module.forward_inference({Columns.OBS: torch.from_numpy(observations)})
-        logits = outputs[Columns.ACTION_DIST_INPUTS].numpy()
-        # Gumbel's trick: the largest of logits plus Gumbel noise is a sample of the softmax.
-        return np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
+        return sample_softmax(outputs[Columns.ACTION_DIST_INPUTS].numpy(), rng)
 
     return act
