@@ -31,13 +31,15 @@ MASKED = gym.spaces.Dict({"action_mask": gym.spaces.MultiBinary(CHOICES), "obser
 CHOOSE = gym.spaces.Discrete(CHOICES)
 
 
-def make_discriminator(actions: gym.Space = CHOOSE) -> Discriminator:
+def make_discriminator(
+    actions: gym.Space = CHOOSE, hiddens: tuple[int, ...] = (32,)
+) -> Discriminator:
     torch.manual_seed(0)
     return Discriminator(
         observation_space=SEEN,
         action_space=actions,
         learner_only=True,
-        model_config={"hiddens": [32], "judged": "state_action"},
+        model_config={"hiddens": list(hiddens), "judged": "state_action"},
     )
 
 

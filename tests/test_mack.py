@@ -16,14 +16,16 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from rllib_amagail import AMAGAIL, AMAGAILConfig
 from rllib_amagail.kfac import KFAC
 from rllib_amagail.learner.discriminator import discriminator_id
+from rllib_amagail.learner.discriminator_update import update_discriminator
+from rllib_amagail.learner.kfac_steps import label_generator
 from rllib_amagail.learner.mack_generator import (
-    label_generator,
     policy_fisher_loss,
     policy_gradient_loss,
 )
 from rllib_amagail.learner.sharding import EpisodeShards
 from tests.test_algorithm import learner_numbers, small_config, train
 from tests.test_distributed import changed, weights
+from tests.test_learner_parts import make_discriminator
 from tests.toys import HORIZON
 
 AGENTS = ("agent_1", "agent_2")
@@ -117,6 +119,30 @@ def test_fisher_of_every_action_space() -> None:
     parameters = torch.tensor([[5.0, np.log(2.0)]], dtype=torch.float32).repeat(rows, 1)
     box = gym.spaces.Box(-1, 1, (1,), np.float32)
     np.testing.assert_allclose(fisher(parameters, box), [[0.25, 0], [0, 2]], atol=3e-2)
+
+
+def test_the_discriminators_step_is_newtons_on_the_mean_over_all_rows() -> None:
+    discriminator = make_discriminator(hiddens=())  # logit = w x + b, w and b are 0 at first
+    with torch.no_grad():
+        for parameter in discriminator.parameters():
+            parameter.zero_()
+    optimizer = KFAC(discriminator, lr=1.0, kl_clip=100.0, damping=0.0, momentum=0.0)
+    expert, policy = np.random.default_rng(0).normal(size=(2, 20_000, 6)).astype(np.float32)
+    update_discriminator(
+        discriminator,
+        optimizer,
+        torch.from_numpy(expert + 0.1),
+        torch.from_numpy(policy - 0.1),
+        steps=1,
+        batch_size=20_000,
+        penalty_coeff=0.0,
+        input_noise=0.0,
+        group_lasso_coeff=0.0,
+        rng=np.random.default_rng(0),
+    )
+    # Means +-.1, deviation 1: the gradient is -.1 / 2, F is E[x^2] / 4 = 1.01 / 4.
+    weights = discriminator.input_weights.detach()
+    np.testing.assert_allclose(weights, np.full((1, 6), 0.2 / 1.06), atol=0.05)
 
 
 # --- training ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from rllib_amagail.adversarial import discriminator_loss, gradient_penalty, group_lasso
 from rllib_amagail.kfac import KFAC, bernoulli_fisher_loss
 from rllib_amagail.learner.discriminator import INPUTS, LOGITS_EXPERT_IS_HIGH, Discriminator
-from rllib_amagail.learner.mack_generator import label_generator
+from rllib_amagail.learner.kfac_steps import descend, label_generator
 
 
 def update_discriminator(
@@ -73,7 +73,8 @@ def update_discriminator(
             )
         if group_lasso_coeff > 0:
             loss = loss + group_lasso_coeff * group_lasso(module.input_weights)
-        _descend(optimizer, loss)
+        # K-FAC takes means over its rows; the loss is the sum of two means over half of them.
+        descend(optimizer, loss / 2 if isinstance(optimizer, KFAC) else loss)
     return discriminator_diagnostics(loss, expert_logits, policy_logits)
 
 
@@ -99,9 +100,3 @@ def _with_noise(
 ) -> torch.Tensor:
     noise = torch.from_numpy(rng.standard_normal(tuple(rows.shape), np.float32))
     return rows + deviation * noise.to(rows.device)
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()

@@ -19,11 +19,11 @@ from rllib_amagail.learner.behaviour_cloning import (
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.discriminator_update import update_discriminator
 from rllib_amagail.learner.judged_rows import comparable_rows, encode_turns
+from rllib_amagail.learner.kfac_steps import average_over_learners
 from rllib_amagail.learner.learner_base import LearnerBase
 from rllib_amagail.learner.mack_generator import (
     POLICY,
     VALUE,
-    average_over_learners,
     policy_gradient_loss,
     update_by_mack,
 )

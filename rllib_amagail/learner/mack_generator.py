@@ -7,7 +7,7 @@ and discriminator have an optimizer each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -19,10 +19,9 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_amagail.kfac import KFAC, categorical_fisher_loss, gaussian_fisher_loss
 from rllib_amagail.learner.agent_module import AgentModule
+from rllib_amagail.learner.kfac_steps import AllReduce, descend, label_generator
 
 POLICY, VALUE = "policy", "value"  # names of a module's optimizers
-
-AllReduce = Callable[[torch.Tensor], torch.Tensor]
 
 
 def update_by_mack(
@@ -47,6 +46,7 @@ def update_by_mack(
             over rows; None to leave the policy as it is.
         value_steps: steps on the baseline.
         all_reduce: averages a tensor over the learners; None for one learner.
+            DistributedDataParallel would wait for all of a module's gradients in every step.
         rng: draws the labels of the Fisher matrices.
 
     Returns:
@@ -59,13 +59,13 @@ def update_by_mack(
         with value_optimizer.collecting():
             gaussian_fisher_loss(module.compute_values(batch), labels).backward()
         loss = (module.compute_values(batch) - targets).square().mean() / 2
-        _descend(value_optimizer, loss, all_reduce)
+        descend(value_optimizer, loss, all_reduce)
         losses[VF_LOSS_KEY] = loss.detach()
     if policy_loss is not None:
         with policy_optimizer.collecting():
             policy_fisher_loss(_parameters(module, batch), module.action_space, labels).backward()
         loss = policy_loss(_parameters(module, batch))
-        _descend(policy_optimizer, loss, all_reduce)
+        descend(policy_optimizer, loss, all_reduce)
         losses[POLICY_LOSS_KEY] = loss.detach()
     return losses
 
@@ -102,35 +102,8 @@ def policy_fisher_loss(
     return gaussian_fisher_loss(mean, labels, std=log_std.exp())
 
 
-def label_generator(rng: np.random.Generator, device: torch.device) -> torch.Generator:
-    """Torch's kind of generator, seeded by numpy's: one stream to keep in the checkpoint."""
-    return torch.Generator(device).manual_seed(int(rng.integers(2**62)))
-
-
-def average_over_learners(tensor: torch.Tensor) -> torch.Tensor:
-    """The mean over learners, in place; all must call it in the same order."""
-    torch.distributed.all_reduce(tensor)
-    return tensor.div_(torch.distributed.get_world_size())
-
-
 def _parameters(module: AgentModule, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     parameters: torch.Tensor = module._forward({Columns.OBS: batch[Columns.OBS]})[
         Columns.ACTION_DIST_INPUTS
     ]
     return parameters
-
-
-def _descend(optimizer: KFAC, loss: torch.Tensor, all_reduce: AllReduce | None) -> None:
-    # DistributedDataParallel would wait for gradients of policy and baseline in every backward.
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if all_reduce is not None:
-        _average_gradients(optimizer.param_groups[0]["params"], all_reduce)
-    optimizer.step()
-
-
-def _average_gradients(parameters: Sequence[torch.nn.Parameter], all_reduce: AllReduce) -> None:
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = all_reduce(torch.cat([gradient.ravel() for gradient in gradients]))
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))

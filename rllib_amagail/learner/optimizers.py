@@ -9,7 +9,8 @@ import torch
 
 from rllib_amagail.kfac import KFAC
 from rllib_amagail.learner.agent_module import AgentModule
-from rllib_amagail.learner.mack_generator import POLICY, VALUE, average_over_learners
+from rllib_amagail.learner.kfac_steps import average_over_learners
+from rllib_amagail.learner.mack_generator import POLICY, VALUE
 
 DEFAULT = "default_optimizer"  # RLlib's name of a module's only optimizer
 
