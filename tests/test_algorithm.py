@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from rllib_amagail import AMAGAIL, AMAGAILConfig
+from rllib_amagail.algorithm.export import export_learned
+from rllib_amagail.learned_policy import load_policy
 from tests.toys import HORIZON, echo_demonstrations, register_echo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -243,3 +247,14 @@ def test_two_learners_stay_equal(seed: int | None) -> None:
         for name, array in weights.items():
             np.testing.assert_array_equal(array, states[1][module_id][name], err_msg=name)
     algorithm.stop()
+
+
+@pytest.mark.parametrize("critic", ["own", "joint"])
+def test_what_was_exported_plays_like_the_policy(critic: str, tmp_path: Path) -> None:
+    config = small_config().imitation(critic=critic, bc_steps=300, bc_lr=1e-2)
+    algorithm = config.rl_module(model_config={"fcnet_hiddens": [8]}).build_algo()
+    algorithm.clone_behaviour()
+    (path, *_) = export_learned(algorithm, tmp_path)
+    algorithm.stop()
+    assert load_policy(path)(np.eye(3), np.random.default_rng(0)).tolist() == [0, 1, 2]
+    assert "others_size" not in json.loads(path.read_text())["model"]

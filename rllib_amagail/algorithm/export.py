@@ -5,12 +5,15 @@ Weights are safetensors, everything needed to use them is JSON beside them; noth
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from ray.rllib.core import COMPONENT_RL_MODULE
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 from rllib_amagail.algorithm.amagail import AMAGAIL
 from rllib_amagail.learned_policy import save_learned
+from rllib_amagail.learner.agent_module import OTHERS_SIZE
 from rllib_amagail.learner.discriminator import discriminator_id
 
 
@@ -44,13 +47,18 @@ def export_learned(algorithm: AMAGAIL, folder: str | Path) -> list[Path]:
             "action_space": module_spec.action_space,
             "provenance": provenance,
         }
+        # What the user left open is filled in by RLlib's networks, too.
+        own = module_spec.model_config
+        own = asdict(own) if isinstance(own, DefaultModelConfig) else own
+        networks = asdict(DefaultModelConfig()) | own
+        networks.pop(OTHERS_SIZE, None)  # of the critic, which is left out
         written.append(
             save_learned(
                 Path(folder) / "policies",
                 module_id,
                 acting[module_id],
                 kind="policy",
-                model=config.model_config,
+                model=networks,
                 **shared,
             )
         )
