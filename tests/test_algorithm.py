@@ -258,3 +258,23 @@ def test_what_was_exported_plays_like_the_policy(critic: str, tmp_path: Path) ->
     algorithm.stop()
     assert load_policy(path)(np.eye(3), np.random.default_rng(0)).tolist() == [0, 1, 2]
     assert "others_size" not in json.loads(path.read_text())["model"]
+
+
+@pytest.mark.parametrize("generator", ["ppo", "mack"])
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [("vf", "value targets of module 'agent_2'"), ("anchor", "loss of module 'agent_2'")],
+)
+def test_what_is_not_finite_names_the_policy(generator: str, layer: str, message: str) -> None:
+    config = small_config().imitation(generator=generator, value_only_iterations=0)
+    algorithm = config.build_algo()
+    algorithm.clone_behaviour()
+    learner = algorithm.learner_group._learner
+    module = learner.module["agent_2"].unwrapped()
+    if layer == "anchor":  # spoils the loss alone
+        module = learner._agents["agent_2"].anchor
+    weight = (module.vf if layer == "vf" else module.pi).net.mlp[0].weight
+    weight.data.fill_(np.nan)
+    with pytest.raises(FloatingPointError, match=rf"{message}.*rewards have mean 0\.\d+"):
+        algorithm.train()
+    algorithm.stop()

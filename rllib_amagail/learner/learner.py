@@ -181,6 +181,7 @@ class AMAGAILTorchLearner(LearnerBase):
         self, module_id: str, batch: dict[str, torch.Tensor], minibatches: int
     ) -> None:
         module = self.module[module_id].unwrapped()
+        self._require_finite(module_id, "value targets", batch[Postprocessing.VALUE_TARGETS])
         anchor = self._agents[module_id].anchor
         if anchor is not None and self.config.bc_anchor > 0:
             batch[_ANCHOR_LOGITS] = policy_parameters(anchor, batch)
@@ -199,12 +200,14 @@ class AMAGAILTorchLearner(LearnerBase):
         self._loss_parts: dict[str, torch.Tensor] = {}  # of the latest minibatch
 
         def loss_of(minibatch: dict[str, torch.Tensor]) -> torch.Tensor:
-            return self.compute_loss_for_module(
+            loss = self.compute_loss_for_module(
                 module_id=module_id,
                 config=config,
                 batch=minibatch,
                 fwd_out=module.forward_train(minibatch),
             )
+            self._require_finite(module_id, "PPO's loss", loss)
+            return loss
 
         loss = update_by_ppo(
             loss_of,
@@ -226,7 +229,9 @@ class AMAGAILTorchLearner(LearnerBase):
         def policy_loss(parameters: torch.Tensor) -> torch.Tensor:
             policy = module.get_train_action_dist_cls().from_logits(parameters)
             loss = policy_gradient_loss(policy, batch, entropy_coeff)
-            return loss + self._distance_from_experts(module_id, policy, batch)
+            loss = loss + self._distance_from_experts(module_id, policy, batch)
+            self._require_finite(module_id, "MACK's loss", loss)
+            return loss
 
         losses = update_by_mack(
             module,
@@ -239,6 +244,23 @@ class AMAGAILTorchLearner(LearnerBase):
             rng=self._rng,
         )
         self.metrics.log_dict(losses, key=module_id, window=1)
+
+    def _require_finite(self, module_id: str, what: str, values: torch.Tensor) -> None:
+        """Stop before numbers that are not finite get into the weights.
+
+        One of several learners must not: the others would wait for its gradients.
+        """
+        if self.distributed or torch.isfinite(values).all():
+            return
+        mean, deviation = (
+            self.metrics.peek((module_id, name), default=0.0)
+            for name in ("reward_mean", "reward_std")
+        )
+        raise FloatingPointError(
+            f"{what} of module {module_id!r} not finite (rewards have mean {mean:.3g}, deviation "
+            f"{deviation:.3g}); expected finite numbers. If the rewards are not finite, look at "
+            "the environment's observations and rewards; else try a smaller lr, or grad_clip"
+        )
 
     def _only_values_learn(self, config: Any) -> bool:
         """A policy that starts well must not follow the advantages of an untrained baseline."""
