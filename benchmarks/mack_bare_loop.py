@@ -169,7 +169,7 @@ class BareLoop:
             rows = torch.cat([expert_inputs[expert], policy_inputs[policy]])
             with discriminator.optimizer.collecting():
                 bernoulli_fisher_loss(discriminator.net(rows), self._labels).backward()
-            discriminator.descend(discriminator_loss(*discriminator.net(rows).split(size)))
+            discriminator.descend(discriminator_loss(*discriminator.net(rows).split(size)) / 2)
 
     def _improve(self, agent: str, turns: _Turns, rewards: np.ndarray) -> None:
         """Lines 9, 11 and 12."""

@@ -200,14 +200,12 @@ class AMAGAILTorchLearner(LearnerBase):
         self._loss_parts: dict[str, torch.Tensor] = {}  # of the latest minibatch
 
         def loss_of(minibatch: dict[str, torch.Tensor]) -> torch.Tensor:
-            loss = self.compute_loss_for_module(
+            return self.compute_loss_for_module(
                 module_id=module_id,
                 config=config,
                 batch=minibatch,
                 fwd_out=module.forward_train(minibatch),
             )
-            self._require_finite(module_id, "PPO's loss", loss)
-            return loss
 
         loss = update_by_ppo(
             loss_of,
@@ -218,6 +216,7 @@ class AMAGAILTorchLearner(LearnerBase):
             grad_clip=config.grad_clip,
             rng=self._rng,
         )
+        self._require_finite(module_id, "PPO's loss", torch.tensor(loss))
         parts = {self.TOTAL_LOSS_KEY: loss} | self._loss_parts
         self.metrics.log_dict(parts, key=module_id, window=1)
 
@@ -229,9 +228,7 @@ class AMAGAILTorchLearner(LearnerBase):
         def policy_loss(parameters: torch.Tensor) -> torch.Tensor:
             policy = module.get_train_action_dist_cls().from_logits(parameters)
             loss = policy_gradient_loss(policy, batch, entropy_coeff)
-            loss = loss + self._distance_from_experts(module_id, policy, batch)
-            self._require_finite(module_id, "MACK's loss", loss)
-            return loss
+            return loss + self._distance_from_experts(module_id, policy, batch)
 
         losses = update_by_mack(
             module,
@@ -243,10 +240,12 @@ class AMAGAILTorchLearner(LearnerBase):
             all_reduce=average_over_learners if self.distributed else None,
             rng=self._rng,
         )
+        for name, loss in losses.items():
+            self._require_finite(module_id, f"MACK's {name}", loss)
         self.metrics.log_dict(losses, key=module_id, window=1)
 
     def _require_finite(self, module_id: str, what: str, values: torch.Tensor) -> None:
-        """Stop before numbers that are not finite get into the weights.
+        """Stop training on numbers that are not finite; checked once an update.
 
         One of several learners must not: the others would wait for its gradients.
         """
