@@ -72,6 +72,8 @@ learns from its own random choice of the
 | BC_phi | behaviour cloning with phi as an action, as the paper's |
 | BC_filtered | behaviour cloning with phi filtered |
 | zero_reward | the control: AMAGAIL with the discriminator's reward set to zero |
+
+MAGAIL starts from BC_phi, without AMAGAIL's anchor, which would hold it at that level.
 """  # noqa: RUF001
 
 

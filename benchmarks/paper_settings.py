@@ -139,10 +139,11 @@ def settings_of(cell: Cell, lengths: Lengths) -> Settings:
         case "AMAGAIL_scratch":
             config.imitation(bc_steps=0, value_only_iterations=0)
             iterations, lr = lengths.scratch_iterations, (2e-3, 1e-4)
+        # Without the anchor: it would hold MAGAIL at the level of cloning with phi as an action.
         case "MAGAIL_chosen":
-            config.imitation(phi="chosen")
+            config.imitation(phi="chosen", bc_anchor=0.0)
         case "MAGAIL_executed":
-            config.imitation(phi="executed")
+            config.imitation(phi="executed", bc_anchor=0.0)
         case "zero_reward":
             config.imitation(reward_source="zero")
         case "BC_phi":

@@ -86,8 +86,8 @@ class TestSettings:
             return {k: v for k, v in self.describe(method).items() if base[k] != v}
 
         assert differences("zero_reward") == {"reward_source": "zero"}
-        assert differences("MAGAIL_chosen") == {"phi": "chosen"}
-        assert differences("MAGAIL_executed") == {"phi": "executed"}
+        assert differences("MAGAIL_chosen") == {"phi": "chosen", "bc_anchor": 0.0}
+        assert differences("MAGAIL_executed") == {"phi": "executed", "bc_anchor": 0.0}
         assert differences("BC_filtered") == {"reward_source": "zero", "iterations": 0, "lr": 1e-3}
         assert differences("BC_phi").pop("phi") == "chosen"
         assert differences("AMAGAIL_scratch") == {
