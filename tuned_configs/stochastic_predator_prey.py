@@ -17,7 +17,7 @@ config = (
 
 stop = {"training_iteration": 40}
 
-# The good agent's return in 1,000 episodes of the learned policies against each other: 0 is a random
-# good agent among expert adversaries, 1 the experts among themselves. Weaker adversaries raise it,
-# a weaker good agent lowers it; who is better at what is in benchmarks/paper/README.md, table 1.
+# The good agent's return in 1,000 episodes of the learned policies against each other: 0 is a
+# random good agent among expert adversaries, 1 the experts among themselves. Weaker adversaries
+# raise it, a weaker good agent lowers it; table 1 of benchmarks/paper/README.md tells them apart.
 expected = {"normalised_score": 1.03}
