@@ -137,7 +137,7 @@ def settings_of(cell: Cell, lengths: Lengths) -> Settings:
         case _ if cell.method in ANCHOR_METHODS:
             config.imitation(**ANCHOR_METHODS[cell.method])
         case "AMAGAIL_scratch":
-            # Eight discriminator steps, not four: found on seeds 100 and 101, of no run of the study.
+            # Eight discriminator steps, not four: found on seeds 100 and 101, which no run uses.
             config.imitation(bc_steps=0, value_only_iterations=0, discriminator_steps=8)
             iterations, lr = lengths.scratch_iterations, (2e-3, 1e-4)
         # Without the anchor: it would hold MAGAIL at the level of cloning with phi as an action.
