@@ -9,7 +9,7 @@ import numpy as np
 from rllib_amagail.demonstrations import Demonstrations
 
 # As Python 2 and numpy 1 write one trajectory of one agent with pickle.dump(trajectories, file):
-# "ob" is squeezed to [2], "ac" has two one-hot rows, "rew" a list, "ep_ret" a numpy scalar.
+# "ob" is [2, 1], "ac" has two one-hot rows, "rew" a list, "ep_ret" a numpy scalar.
 PYTHON_2 = rb"""(lp0
 (dp1
 S'ac'

@@ -33,7 +33,7 @@ class SourceFile:
                 f"the file"
             )
         with open(text, "rb") as file:
-            return cls(os.path.basename(text), file.read(max_bytes))
+            return cls(os.path.basename(text), file.read(size))
 
     def provenance(self, form: str) -> dict[str, Any]:
         """Where the data came from, as JSON."""

@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -33,7 +34,7 @@ def chosen_columns(found: Sequence[str], how: Interpretation) -> dict[str, list[
     Raises DemonstrationsError if a field's columns are missing or more than they may be.
     """
     told = how.field_names(FIELDS, {})
-    doubled = sorted({name for name in found if found.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(found).items() if count > 1)
     if doubled:
         raise DemonstrationsError(f"found several columns {doubled[:5]}, expected one of a name")
     columns = {}
@@ -218,17 +219,16 @@ def _cells(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _filled(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
     """[K] numbers, 0 where there is none."""
-    kind = column.type
-    if pa.types.is_dictionary(kind) and not pa.types.is_string(kind.value_type):
-        column, kind = pc.cast(column, kind.value_type), kind.value_type
+    is_encoded = pa.types.is_dictionary(column.type)
+    kind = column.type.value_type if is_encoded else column.type
     if pa.types.is_null(kind):
         return np.zeros(len(column))
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise DemonstrationsError(f"column {name!r}: found {kind} values, expected numbers")
-    zero = pa.scalar(0).cast(kind)
-    return np.nan_to_num(
-        pc.fill_null(column, zero).to_numpy(zero_copy_only=False), posinf=np.inf, neginf=-np.inf
-    )
+    if is_encoded:
+        column = pc.cast(column, kind)
+    values = pc.fill_null(column, pa.scalar(0).cast(kind)).to_numpy(zero_copy_only=False)
+    return np.where(np.isnan(values), 0, values) if values.dtype.kind == "f" else values
 
 
 def _is_list(kind: pa.DataType) -> bool:
