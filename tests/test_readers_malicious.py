@@ -155,7 +155,7 @@ def test_programs_are_refused(data: bytes) -> None:
 
 
 def _deep(opening: bytes, closing: bytes) -> bytes:
-    return opening * 10**5 + closing * 10**5 + b"."
+    return opening * 10**4 + closing * 10**4 + b"."
 
 
 def _shape(claimed: str) -> bytes:
@@ -193,8 +193,8 @@ def _laughs(levels: int, opening: bytes = b"]", closing: bytes = b"") -> bytes:
         b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7fx.",
         b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xffx.",
         b"\x80\x02T\xff\xff\xff\xffx.",
-        b"\x80\x02]" + b"(" * 10**6 + b".",
-        b"\x80\x02(" + b"}" * 10**6 + b"l.",
+        b"\x80\x02]" + b"(" * 10**5 + b".",
+        b"\x80\x02(" + b"}" * 2 * 10**5 + b"l.",
         b"\x80\x02X\x00\x00\x01\x00" + b"\x00" * 2**16 + b"q\x00(" + b"h\x00" * 10**5 + b"l.",
         # The same text becomes bytes again and again.
         b"\x80\x02c_codecs\nencode\nq\x01X\x00\x00\x10\x00"
@@ -227,7 +227,7 @@ def _outcome(data: bytes) -> Any:
             return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200))
 @example(b"")
 @example(b".")
@@ -274,7 +274,7 @@ _PIECES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(_PIECES, max_size=30))
 def test_programs_of_known_instructions_give_an_error_or_data(pieces: list[bytes]) -> None:
     _outcome(b"".join(pieces) + b".")
@@ -303,7 +303,7 @@ _VALID = [PYTHON_2, *(pickle.dumps(trajectories(2, 2), protocol=p) for p in rang
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.sampled_from(_VALID), _EDITS)
 def test_damaged_pickles_give_an_error_or_demonstrations(
@@ -420,7 +420,7 @@ def _valid_files(folder: Path) -> dict[str, tuple[bytes, Callable[..., Demonstra
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.sampled_from(["x.csv", "x.npz"]), _EDITS)
 def test_damaged_tables_and_archives_give_an_error_or_demonstrations(

@@ -54,7 +54,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_looking(commands: Any) -> None:
-    info = _command(commands, "info", "what is in a file: episodes, turns, returns, actions, origin")
+    info = _command(
+        commands, "info", "what is in a file: episodes, turns, returns, actions, origin"
+    )
     info.add_argument("--json", action="store_true", help="as JSON")
     head = _command(commands, "head", "the first rows as a table")
     shown = head.add_mutually_exclusive_group()
@@ -90,7 +92,9 @@ def _add_writing(commands: Any) -> None:
 def _command(
     commands: Any, name: str, summary: str, *, many: bool = False
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    parser = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}."
+    )
     parser.set_defaults(command=name)
     parser.add_argument("files" if many else "file", nargs="+" if many else None, metavar="FILE")
     add = parser.add_argument_group("how to read other files than ours").add_argument
@@ -100,8 +104,8 @@ def _command(
         type=_assignment,
         default=[],
         metavar="FIELD=NAME",
-        help="what the file calls episode, round, agent, observation, action, reward, participates, "
-        "action_mask; several columns as a,b or 'obs_*'",
+        help="what the file calls episode, round, agent, observation, action, reward, "
+        "participates, action_mask; several columns as a,b or 'obs_*'",
     )
     add("--participation", metavar="NAME", help="short for --columns participates=NAME")
     add("--agents", nargs="+", metavar="AGENT", help="names of numbered agents, or their order")
