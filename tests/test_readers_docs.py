@@ -39,7 +39,7 @@ def test_the_table_is_read(tmp_path: Path) -> None:
     Path("table.csv").write_text(text)
     found = read_csv("table.csv")
     assert found.agents == ("hare", "hunter")
-    assert found.records["hare"].participates.tolist() == [False]
+    assert found.records["hare"].participates.tolist() == [False, True]
 
 
 def test_the_commands_are_grammatical() -> None:
