@@ -135,7 +135,7 @@ def test_pickles_of_other_things_are_refused(value: Any, protocol: int) -> None:
         b"cnumpy\ndtype\n(S'O'\nI0\nI1\ntR.",
         b"cnumpy\ndtype\n(S'V8'\nI0\nI1\ntR.",
         b"cnumpy\ndtype\n(S'f8,O'\nI0\nI1\ntR.",
-        b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR(I3\nS'|'\n(S'a'\nttNNI-1\nI-1\nI63\ntb.",
+        b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR(I3\nS'|'\n(S'a'\ntNNI-1\nI-1\nI63\ntb.",
         b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'O'\nI0\nI1\ntRS'x'\ntR.",
         b"S'x'\n}(Vupper\nI1\nub.",
         b"(lp0\n}(V__class__\nI1\nub.",
@@ -155,29 +155,29 @@ def test_programs_are_refused(data: bytes) -> None:
 
 
 def _deep(opening: bytes, closing: bytes) -> bytes:
-    return opening * 10**4 + closing * 10**4 + b"."
+    return opening * 10**4 + closing * (10**4 - 1) + b"."
 
 
-def _shape(claimed: str) -> bytes:
-    """A pickled array of 16 bytes that claims to have another shape."""
+def _shape(claimed: str, num_bytes: int = 16) -> bytes:
+    """A pickled array of so many bytes that claims to have another shape."""
     start = "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n("
-    end = "tcnumpy\ndtype\n(S'f8'\nI0\nI1\ntRI00\nS'" + "\\x00" * 16 + "'\ntb."
+    end = "tcnumpy\ndtype\n(S'f8'\nI0\nI1\ntRI00\nS'" + "\\x00" * num_bytes + "'\ntb."
     return f"{start}{claimed}{end}".encode()
 
 
-def _laughs(levels: int, opening: bytes = b"]", closing: bytes = b"") -> bytes:
+def _laughs(levels: int) -> bytes:
     """Each list holds the last one ten times: 10**levels in the end."""
-    data = b"\x80\x02]q\x00"
+    data = b"\x80\x02(]q\x00"
     for level in range(levels):
         data += b"](" + bytes([ord("h"), level]) * 10 + b"eq" + bytes([level + 1])
-    return data + b"."
+    return data + b"l."
 
 
 @pytest.mark.parametrize(
     "data",
     [
         _shape("I1000000000000\n"),
-        _shape("I2\nI1000000000000\nI0\n"),
+        _shape("I2\nI1000000000000\nI0\n", num_bytes=0),
         _shape("I-2\n"),
         _shape("I1\n" * 9 + "I2\n"),
         _shape("L" + "9" * 4000 + "L\n"),
@@ -186,7 +186,7 @@ def _laughs(levels: int, opening: bytes = b"]", closing: bytes = b"") -> bytes:
         _laughs(9),
         _laughs(30),
         _deep(b"]", b"a"),
-        _deep(b"(", b"t"),
+        b"(" + _deep(b"(", b"t")[:-1] + b"tt.",
         b"\x80\x02" + b")q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"}h\x00Nsq\x01.",  # hash of a key
         b"\x80\x02]q\x00h\x00a.",  # a list within itself
         b"\x80\x02]q\x00(h\x00h\x00h\x00h\x00e.",
@@ -195,7 +195,7 @@ def _laughs(levels: int, opening: bytes = b"]", closing: bytes = b"") -> bytes:
         b"\x80\x02T\xff\xff\xff\xffx.",
         b"\x80\x02]" + b"(" * 10**5 + b".",
         b"\x80\x02(" + b"}" * 2 * 10**5 + b"l.",
-        b"\x80\x02X\x00\x00\x01\x00" + b"\x00" * 2**16 + b"q\x00(" + b"h\x00" * 10**5 + b"l.",
+        b"\x80\x02(X\x00\x00\x01\x00" + b"\x00" * 2**16 + b"q\x00" + b"h\x00" * 10**5 + b"l.",
         # The same text becomes bytes again and again.
         b"\x80\x02c_codecs\nencode\nq\x01X\x00\x00\x10\x00"
         + b"\x00" * 2**20
