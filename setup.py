@@ -1,4 +1,4 @@
-"""Installs rllib_amagail and the console script `rllib`."""
+"""Installs rllib_amagail and the console scripts `rllib` and `amagail`."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 TORCH = "torch==2.13.0"
 
 EXTRAS = {
-    # Drawing of learning curves and GIFs (make demo).
+    # Drawing of learning curves, GIFs (make demo) and demonstrations (amagail demos plot).
     "plot": ["matplotlib>=3.9", "pillow>=10"],
     # Scenarios of the Vectorized Multi-Agent Simulator (rllib_amagail.envs.vmas).
     "vmas": ["vmas>=1.5.2,<2"],
@@ -44,5 +44,10 @@ setup(
         "rich>=13",
     ],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["rllib = rllib_amagail.cli.main:main"]},
+    entry_points={
+        "console_scripts": [
+            "rllib = rllib_amagail.cli.main:main",
+            "amagail = rllib_amagail.cli.demos:main",
+        ]
+    },
 )
