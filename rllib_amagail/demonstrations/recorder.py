@@ -110,9 +110,14 @@ class DemonstrationRecorder:
         return self._writer.folder
 
     @property
-    def is_recording(self) -> bool:
-        """Whether an episode with at least one round is under way."""
-        return self._episode is not None and self._episode.num_rounds > 0
+    def observation_spaces(self) -> Mapping[str, Space]:
+        """By agent, in order."""
+        return self._empty.observation_spaces
+
+    @property
+    def num_rounds(self) -> int | None:
+        """Rounds of the episode under way; None if there is none."""
+        return None if self._episode is None else self._episode.num_rounds
 
     def begin_episode(self) -> None:
         """Begin an episode. Raises DemonstrationsError if one is under way."""
@@ -143,8 +148,7 @@ class DemonstrationRecorder:
             rewards: agent to what this round earned it, 0 for observed agents that are left out.
                 Either always given or never.
             action_masks: agent to [M] of 0 and 1, for observations that are given without their
-                "action_mask"; the observation is then the dict of the other parts, or the only
-                other part itself.
+                "action_mask"; these are then dicts of the other parts, or the only other part.
 
         Raises DemonstrationsError, naming agent and round, for what is missing or does not fit the
         spaces. Ranges and legality are checked at the end of the episode.
@@ -246,11 +250,11 @@ class DemonstrationRecorder:
         if mask is not None:
             if not layout.mask_size:
                 raise ValueError(f"found an action mask, expected none for {layout.space}")
-            if not isinstance(observation, Mapping):
-                others = [key for key in layout.space.spaces if key != MASK_KEY]
+            others = {key for key in layout.space.spaces if key != MASK_KEY}
+            if not isinstance(observation, Mapping) or set(observation) != others:
                 if len(others) != 1:
-                    raise ValueError(f"found one observation, expected a dict of {others}")
-                observation = {others[0]: observation}
+                    raise ValueError(f"found an observation beside a mask, expected {others}")
+                observation = {others.pop(): observation}
             observation = {**observation, MASK_KEY: mask}
         return layout.flatten([observation])[0]
 
