@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import time
@@ -58,7 +59,9 @@ class PartsWriter:
         self._label = label
         self._episodes_per_part = episodes_per_part
         self._seconds_per_part = seconds_per_part
-        self._last_flush = -float("inf")
+        # The first episode is, at once: what cannot be written is better known early, and at the
+        # end of the process pyarrow could not import what it needs to write for the first time.
+        self._due = -math.inf
         self.with_reward: bool | None = None
         self.folder = _usable(folder)
         self._lock: contextlib.ExitStack | None = contextlib.ExitStack()
@@ -96,8 +99,7 @@ class PartsWriter:
     def flush_if_due(self) -> None:
         """Write a part if there are episodes enough, or some that have waited enough."""
         count = self._part.num_episodes
-        waited = time.monotonic() - self._last_flush
-        if count >= self._episodes_per_part or (count and waited >= self._seconds_per_part):
+        if count >= self._episodes_per_part or (count and time.monotonic() >= self._due):
             self.flush()
 
     def flush(self) -> None:
@@ -109,7 +111,7 @@ class PartsWriter:
             joined.save(os.path.join(self.folder, part_name(number, self._label)))
             # In one step: an interrupt here writes the same part once more, at worst.
             self._part = _Part(number + 1)
-        self._last_flush = time.monotonic()
+        self._due = time.monotonic() + self._seconds_per_part
 
     def close(self) -> None:
         """Write what is not on disk yet, and leave the folder to others."""

@@ -20,7 +20,6 @@ from rllib_amagail.demonstrations.record import AgentRecord
 from rllib_amagail.spaces import MASK_KEY, ActionLayout, ObservationLayout
 
 
-
 @dataclass(frozen=True)
 class _Row:
     round: int
@@ -41,11 +40,11 @@ class _Episode:
 class DemonstrationRecorder:
     """Writes finished episodes into a folder that `Demonstrations.load` reads.
 
-    A part file is written at the end of an episode, or in the middle of the next, once
-    `seconds_per_part` have passed since the last one, or once it holds `episodes_per_part`; and
-    by `flush`, `close`, the end of a `with` block and the ordinary end of the process. It appears
-    whole or not at all. A kill therefore costs the episodes that ended in the last
-    `seconds_per_part`, and the one under way.
+    A part file is written after the first episode; then at the end of an episode, or in the middle
+    of the next, once `seconds_per_part` have passed since the last one, or once it holds
+    `episodes_per_part`; and by `flush`, `close`, the end of a `with` block and the ordinary end of
+    the process. It appears whole or not at all. A kill therefore costs the episodes that ended in
+    the last `seconds_per_part`, and the one under way.
 
     A folder that has parts already gets more of them, after a check that they are of one kind.
 
