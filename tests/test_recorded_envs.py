@@ -30,11 +30,11 @@ from tests.turn_based_toys import TERMINATED, TRUNCATED, ParallelToy
 
 def play_toy(env: Any, rounds: int = 99) -> None:
     """One episode; everybody does what the round is, up to 2."""
-    observations, _ = env.reset()
+    env.reset()
     for t in range(rounds):
         if not env.agents:
             break
-        observations, *_ = env.step({agent: min(t, 2) for agent in env.agents})
+        env.step({agent: min(t, 2) for agent in env.agents})
 
 
 def columns(demonstrations: Demonstrations, agent: str) -> list[list]:
@@ -143,11 +143,16 @@ class TestParallel:
 
     def test_an_interrupted_loop_keeps_whole_episodes(self, tmp_path: Path) -> None:
         env = record_parallel(ParallelToy(horizon=2), tmp_path / "z")
-        with pytest.raises(KeyboardInterrupt), env:
-            play_toy(env)
-            play_toy(env)
-            play_toy(env, rounds=1)
-            raise KeyboardInterrupt
+
+        def play() -> None:
+            with env:
+                play_toy(env)
+                play_toy(env)
+                play_toy(env, rounds=1)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            play()
         assert Demonstrations.load(tmp_path / "z").num_episodes == 2
 
     def test_reset_in_the_middle_drops_the_episode_and_says_so(self, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_what_is_recorded_is_read_back(
     observation_spaces = dict(zip(agents, (observed for observed, _ in pairs), strict=True))
     action_spaces = dict(zip(agents, (acted for _, acted in pairs), strict=True))
     told: dict[str, list[tuple]] = {agent: [] for agent in agents}
-    for agent, (observed, acted) in zip(agents, pairs, strict=True):
+    for observed, acted in pairs:
         observed.seed(seed)
         acted.seed(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -366,10 +366,15 @@ class TestRounds:
         assert numbers(tmp_path) == [0, 2]
 
     def test_an_exception_drops_the_episode_under_way_only(self, tmp_path: Path) -> None:
-        with pytest.raises(ZeroDivisionError), recorder(tmp_path) as writer:
-            record_number(writer, 0)
-            writer.begin_episode()
-            writer.record_round({"a": [0]}, {"a": True}, {"a": 1}, {"a": 1 / 0})
+        def play() -> None:
+            with recorder(tmp_path) as writer:
+                record_number(writer, 0)
+                writer.begin_episode()
+                writer.record_round({"a": [0]}, {"a": True}, {"a": 1}, {"a": 1})
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            play()
         assert numbers(tmp_path) == [0]
 
     def test_calls_out_of_order(self, tmp_path: Path) -> None:
