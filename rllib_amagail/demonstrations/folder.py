@@ -74,6 +74,11 @@ def load(path: str | os.PathLike[str], max_bytes: int) -> Demonstrations:
     return replace(concatenate(loaded), provenance=provenance)
 
 
+def kind_of(part: Location) -> Demonstrations:
+    """No episodes, of the kind that a part holds. Raises as `Demonstrations.load`."""
+    return _load_file(part, parquet.MAX_BYTES, with_rows=False)
+
+
 def _check_total(location: Location, parts: list[Location], max_bytes: int) -> None:
     total = 0
     for part in parts:
@@ -85,14 +90,14 @@ def _check_total(location: Location, parts: list[Location], max_bytes: int) -> N
             )
 
 
-def _load_file(location: Location, max_bytes: int) -> Demonstrations:
-    stored = parquet.read(location, max_bytes)
+def _load_file(location: Location, max_bytes: int, with_rows: bool = True) -> Demonstrations:
+    stored = parquet.read(location, max_bytes, with_rows=with_rows)
     num_episodes = stored.pop("num_episodes")
     try:
         loaded = Demonstrations(**stored)
     except DemonstrationsError as error:
         raise DemonstrationsError(f"{location.name}: {error}") from error
-    if loaded.num_episodes != num_episodes:
+    if with_rows and loaded.num_episodes != num_episodes:
         raise DemonstrationsError(
             f"{location.name}: found {loaded.num_episodes} episodes, expected {num_episodes} as "
             f"its metadata says: get the file anew"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from rllib_amagail.demonstrations.concatenation import concatenate
 from rllib_amagail.demonstrations.data import Demonstrations
 from rllib_amagail.demonstrations.errors import DemonstrationsError
-from rllib_amagail.demonstrations.folder import part_name, part_of
-from rllib_amagail.demonstrations.locations import is_address
+from rllib_amagail.demonstrations.folder import kind_of, part_name, part_of
+from rllib_amagail.demonstrations.locations import Location, is_address
 
 _TEMPORARY = re.compile(r"\.(part-.*\.parquet)\.[0-9a-f]{32}\.tmp")
 
@@ -141,7 +141,7 @@ class PartsWriter:
                 os.remove(os.path.join(self.folder, name))
         if parts:
             first = os.path.join(self.folder, parts[min(parts)])
-            kind = Demonstrations.load(first).select([])
+            kind = kind_of(Location.of(first))
             self.with_reward = kind.records[kind.agents[0]].reward is not None
             try:
                 concatenate([kind, self.no_episodes(self.with_reward)])

@@ -103,6 +103,22 @@ class DemonstrationRecorder:
         )
         atexit.register(self.close)
 
+    @classmethod
+    def like(
+        cls, kind: Demonstrations, folder: str | os.PathLike[str], **settings: Any
+    ) -> DemonstrationRecorder:
+        """Of episodes of the same kind, for `add`; `settings` are `label` and those of parts."""
+        return cls(
+            folder,
+            kind.agents,
+            kind.observation_spaces,
+            kind.action_spaces,
+            game=kind.game,
+            player_function=kind.player_function,
+            provenance=kind.provenance,
+            **settings,
+        )
+
     @property
     def folder(self) -> str:
         """The absolute path of the folder."""
