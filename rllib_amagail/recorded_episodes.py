@@ -15,7 +15,6 @@ from ray.rllib.utils.spaces.space_utils import unsquash_action
 from ray.rllib.utils.typing import EpisodeType
 
 from rllib_amagail.demonstrations import AgentRecord, Demonstrations, DemonstrationsError
-from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.envs.wrapped_env import WrappedEnv
 from rllib_amagail.learner.turns import (
     agent_episodes,
@@ -61,7 +60,8 @@ class RecordedGame:
                 "these policies choose phi themselves (phi_is_action); a recording holds phi only "
                 "for agents that did not participate. Record policies trained with phi='filtered'."
             )
-        told = env if isinstance(env, TurnBasedEnv) else WrappedEnv(env)
+        has_spaces = isinstance(getattr(env, "observation_spaces", None), Mapping)
+        told = env if has_spaces else WrappedEnv(env)
         player_function = getattr(env, "player_function", None)
         return cls(
             agents=tuple(told.possible_agents),

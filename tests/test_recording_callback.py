@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from ray import tune
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_amagail import Demonstrations, DemonstrationsError, TurnBasedEnv
 from rllib_amagail.algorithm.recording_callback import RecordDemonstrations
@@ -22,7 +24,6 @@ from tests.batched_toys import AGENTS, Script, make_config
 from tests.test_algorithm import small_config
 from tests.turn_based_toys import TERMINATED, Alternating, ParallelToy, pattern
 
-pytestmark = pytest.mark.usefixtures("ray_session")
 ROUNDS = 7
 TURNS = {"a": [0, 2, 4, 6], "b": [2, 3, 6], "c": [3]}  # of the pattern below
 
@@ -70,6 +71,7 @@ def assert_toy_episodes(recorded: Demonstrations, count: int, turns: dict[str, l
         assert record.participates.all()
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_stock_training_is_recorded_chunk_by_chunk(tmp_path: Path) -> None:
     """30 rounds in each of 2 worlds are 4 whole episodes each."""
     config = toy_config(tmp_path)
@@ -125,7 +127,10 @@ def test_the_batched_runner_is_kept_and_recorded(tmp_path: Path) -> None:
         own = record.episode == episode
         expected = [t for t in range(lengths[world]) if script.acts(world, t)[0]]
         assert record.round[own].tolist() == expected
-        assert record.reward[own].tolist() == [t + 1 for t in expected]
+        # Round t earns t + 1; what comes between two turns goes to the first one.
+        nexts = [*expected[1:], lengths[world]]
+        earned = [sum(range(t + 1, after + 1)) for t, after in zip(expected, nexts, strict=True)]
+        assert record.reward[own].tolist() == earned
     right = recorded.records[AGENTS[1]]
     expected_right = [t for w in worlds for t in range(lengths[w]) if script.acts(w, t)[1]]
     assert right.round.tolist() == expected_right
@@ -138,6 +143,7 @@ def test_the_batched_runner_is_kept_and_recorded(tmp_path: Path) -> None:
     assert Demonstrations.load(tmp_path).num_episodes == recorded.num_episodes + 1
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_remote_runners_and_evaluation_have_parts_of_their_own(tmp_path: Path) -> None:
     config = make_config().callbacks(RecordDemonstrations.into(tmp_path))
     config.env_runner_cls = None
@@ -173,6 +179,7 @@ class TestOtherEnvironments:
         playing.stop()
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_policies_that_choose_phi_are_not_recorded(tmp_path: Path) -> None:
     config = small_config().imitation(phi="chosen")
     config.callbacks(RecordDemonstrations.into(tmp_path / "z"))
@@ -197,9 +204,6 @@ def test_abandoned_episodes_are_forgotten() -> None:
 
 @pytest.mark.parametrize("normalised", [True, False])
 def test_box_actions_are_those_that_were_executed(normalised: bool) -> None:
-    from gymnasium.spaces import Box
-    from ray.rllib.env.single_agent_episode import SingleAgentEpisode
-
     space, seen = Box(0, 4, (1,)), Box(-9, 9, (1,))
     game = RecordedGame(("a",), {"a": seen}, {"a": space}, normalised_actions=normalised)
     episode = SingleAgentEpisode(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import types
 from typing import Any, ClassVar
 
 from ray.rllib.callbacks.callbacks import RLlibCallback
@@ -44,8 +43,12 @@ class RecordDemonstrations(RLlibCallback):
     @classmethod
     def into(cls, folder: str | os.PathLike[str]) -> type[RecordDemonstrations]:
         """The class to give to ``config.callbacks``; `folder` is for `Demonstrations.load`."""
-        own = {"folder": os.path.abspath(folder)}
-        return types.new_class(cls.__name__, (cls,), exec_body=lambda body: body.update(own))
+
+        class Into(cls):  # type: ignore[misc, valid-type]
+            pass
+
+        Into.folder = os.path.abspath(folder)
+        return Into
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +68,7 @@ class RecordDemonstrations(RLlibCallback):
             return
         episodes = self._game.demonstrations(ended)
         kind = "evaluation" if env_runner.config.in_evaluation else "train"
-        label = f"{kind}{env_runner.worker_index}"
+        label = f"{kind}{env_runner.worker_index or 0}"
         # Not kept open, because nobody tells a callback that its algorithm has been stopped.
         with DemonstrationRecorder.like(episodes, self.folder, label=label) as recorder:
             recorder.add(episodes)
