@@ -56,7 +56,8 @@ class TestExamples:
         assert scale is not None
         assert scale.normalised(expert) > 0.8
         assert accuracy > 0.5  # one of five actions by chance
-        assert (tmp_path / "recorded" / "part-00000.parquet").is_file()
+        config = AMAGAILConfig().environment(script.GAME)
+        config.imitation(demonstrations=tmp_path / "recorded").validate()
 
     def test_couriers_learn_from_a_scripted_expert(self, tmp_path: Path) -> None:
         arguments = ["--iterations", "4", "--output", str(tmp_path / "couriers.parquet")]

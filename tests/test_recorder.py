@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,14 +20,11 @@ from rllib_amagail.demonstrations import (
     DemonstrationRecorder,
     Demonstrations,
     DemonstrationsError,
-    atomic_file,
     concatenate,
 )
 from rllib_amagail.spaces import ActionLayout, ObservationLayout
 from tests.demonstration_samples import SPACES, assert_same_rows, example
 
-ROOT = Path(__file__).parent.parent
-WRITER = [sys.executable, "tests/killed_writer.py"]
 BOX, CHOICES = Box(-9, 9, (1,)), Discrete(5)
 
 
@@ -149,74 +143,6 @@ def sample(space: Space) -> Any:
     if isinstance(space, DictSpace) and "action_mask" in space.spaces:
         drawn["action_mask"] = np.ones_like(drawn["action_mask"])
     return drawn
-
-
-class TestKills:
-    def test_no_episode_is_half_or_missing_after_kills(self, tmp_path: Path) -> None:
-        """Five writers one after the other, each killed at some moment of its work."""
-        folder, first, promised = tmp_path / "z", 0, -1
-        rng = np.random.default_rng()
-        for _ in range(5):
-            command = [*WRITER, str(folder), str(first), "for ever"]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as writer:
-                assert writer.stdout is not None
-                writer.stdout.readline()
-                time.sleep(rng.uniform(0, 0.05))
-                writer.send_signal(signal.SIGKILL)
-                promised = max([promised, *map(int, writer.stdout.read().split())])
-            found = numbers(folder)
-            assert found == list(range(len(found)))
-            assert len(found) > promised
-            first = len(found)
-        assert set(Demonstrations.load(folder).episode_lengths()) == {3}
-
-    def test_the_lock_of_a_killed_recorder_is_free(self, tmp_path: Path) -> None:
-        """And that of a living one is not, but for another label."""
-        writer = recorder(tmp_path)
-        with pytest.raises(DemonstrationsError, match="another recorder at work"):
-            recorder(tmp_path)
-        recorder(tmp_path, label="w2").close()
-        writer.close()
-        recorder(tmp_path).close()
-
-    @pytest.mark.parametrize("broken", ["replace", "fsync"])
-    def test_a_crash_inside_the_writing_of_a_part(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
-    ) -> None:
-        """The part is not there, and its episodes are kept for the next attempt."""
-        with recorder(tmp_path, seconds_per_part=float("inf")) as writer:
-            record_number(writer, 0)
-            writer.flush()
-            record_number(writer, 1)
-
-            def fail(*args: Any) -> None:
-                raise OSError("disk full")
-
-            with monkeypatch.context() as patch:
-                patch.setattr(atomic_file.os, broken, fail)
-                with pytest.raises(OSError, match="disk full"):
-                    writer.flush()
-            assert numbers(tmp_path) == [0]
-            record_number(writer, 2)
-        assert numbers(tmp_path) == [0, 1, 2]
-
-    def test_half_written_parts_are_ignored_and_cleaned_up(self, tmp_path: Path) -> None:
-        with recorder(tmp_path) as writer:
-            record_number(writer, 0)
-        own, others = (atomic_file.temporary_name(f"part-{w}00001.parquet") for w in ("", "w2-"))
-        for name in (own, others, ".unrelated.tmp", "notes.txt"):
-            (tmp_path / name).write_bytes(b"half")
-        assert numbers(tmp_path) == [0]
-        recorder(tmp_path).close()
-        left = set(os.listdir(tmp_path))
-        assert own not in left
-        assert {others, ".unrelated.tmp", "notes.txt"} < left
-
-    def test_the_ordinary_end_of_a_process_writes_what_is_left(self, tmp_path: Path) -> None:
-        command = [*WRITER, str(tmp_path), "7", "twice"]
-        subprocess.run(command, cwd=ROOT, check=True)
-        assert numbers(tmp_path) == [7, 8]
-        assert len(parts(tmp_path)) == 2
 
 
 class TestParts:
