@@ -21,11 +21,11 @@ WRITER = [sys.executable, "tests/killed_writer.py"]
 
 
 def test_no_episode_is_half_or_missing_after_kills(tmp_path: Path) -> None:
-    """Five writers one after the other, each killed at some moment of its work."""
+    """Four writers one after the other, each killed at some moment of its work."""
     folder, first = tmp_path / "z", 0
     rng = np.random.default_rng()
-    for _ in range(5):
-        command = [*WRITER, str(folder), str(first), "for ever"]
+    for _ in range(4):
+        command = [*WRITER, str(folder), str(first), "killed"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as writer:
             assert writer.stdout is not None
             line = writer.stdout.readline()
@@ -37,6 +37,20 @@ def test_no_episode_is_half_or_missing_after_kills(tmp_path: Path) -> None:
         assert len(found) > promised
         first = len(found)
     assert set(Demonstrations.load(folder).episode_lengths()) == {3}
+
+
+@pytest.mark.parametrize(
+    ("moment", "left"), [("write 2", [0]), ("fsync 3", [0]), ("fsync 4", [0, 1])]
+)
+def test_a_part_is_whole_or_not_there(tmp_path: Path, moment: str, left: list[int]) -> None:
+    """Killed before anything of the second part is written, then all of it, then after its name."""
+    killed = subprocess.run([*WRITER, str(tmp_path), "0", *moment.split()], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert numbers(tmp_path) == left
+    with recorder(tmp_path) as writer:
+        record_number(writer, len(left))
+    assert numbers(tmp_path) == list(range(len(left) + 1))
+    assert not list(tmp_path.glob(".*.tmp"))
 
 
 def test_a_folder_has_one_recorder_of_a_label_at_a_time(tmp_path: Path) -> None:
@@ -84,7 +98,7 @@ def test_half_written_parts_are_ignored_and_cleaned_up(tmp_path: Path) -> None:
 
 
 def test_the_ordinary_end_of_a_process_writes_what_is_left(tmp_path: Path) -> None:
-    command = [*WRITER, str(tmp_path), "7", "twice"]
+    command = [*WRITER, str(tmp_path), "7", "finished"]
     subprocess.run(command, cwd=ROOT, check=True)
     assert numbers(tmp_path) == [7, 8]
     assert len(parts(tmp_path)) == 2
