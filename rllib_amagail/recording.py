@@ -7,25 +7,26 @@ as they are, turns only.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import gymnasium as gym
-import numpy as np
 import ray
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import COMPONENT_RL_MODULE
-from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.typing import EpisodeType
 
-from rllib_amagail.demonstrations import AgentRecord, Demonstrations, DemonstrationsError
+from rllib_amagail.demonstrations import (
+    DemonstrationRecorder,
+    Demonstrations,
+    DemonstrationsError,
+    concatenate,
+)
 from rllib_amagail.envs.turn_based_env import TurnBasedEnv
-from rllib_amagail.learner.turns import agent_episodes, observation_rounds, participation
-from rllib_amagail.player_functions import PlayerFunction
+from rllib_amagail.recorded_episodes import OpenEpisodes, RecordedGame
 from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
-from rllib_amagail.spaces import ActionLayout, ObservationLayout
 
 
 def record(
@@ -48,109 +49,91 @@ def record(
         DemonstrationsError: policies that choose phi themselves, or a cut episode.
         ValueError: fewer than one episode.
     """
+    played = list(_play(source, num_episodes, seed, explore))
+    return replace(concatenate(played), provenance=played[0].provenance)
+
+
+def record_to(
+    folder: str | os.PathLike[str],
+    source: Algorithm | str | Path,
+    num_episodes: int,
+    *,
+    seed: int = 0,
+    explore: bool = True,
+    progress: Callable[[int], None] = lambda num_recorded: None,
+) -> None:
+    """As `record`, into a folder of parts: what is recorded survives a kill.
+
+    The episodes are added to those that are in the folder already. The same seed records the same
+    episodes once more.
+
+    Args:
+        folder: for `Demonstrations.load`.
+        source, num_episodes, seed, explore: as of `record`.
+        progress: told the number of episodes recorded so far, after each.
+
+    Raises:
+        DemonstrationsError: also for a folder that cannot be recorded into, see
+            `DemonstrationRecorder`.
+        ValueError: as `record`.
+    """
+    recorder: DemonstrationRecorder | None = None
+    with closing(_play(source, num_episodes, seed, explore)) as played, ExitStack() as at_end:
+        for number, episode in enumerate(played, 1):
+            if recorder is None:
+                recorder = at_end.enter_context(DemonstrationRecorder.like(episode, folder))
+            recorder.add(episode)
+            progress(number)
+
+
+def episodes_to_demonstrations(
+    game: RecordedGame, episodes: Sequence[EpisodeType]
+) -> Demonstrations:
+    """Whole RLlib episodes, of either runner, as demonstrations.
+
+    Raises:
+        DemonstrationsError: an episode whose beginning or end is missing.
+        ValueError: rounds that cannot be told (see `observation_rounds`).
+    """
+    rows = [game.rows(episode) for episode in episodes]
+    whole = OpenEpisodes(num_envs=0).add(rows)
+    given = len({chunk.game for chunk in rows})
+    if len(whole) < given:
+        raise DemonstrationsError(
+            f"found {given - len(whole)} of {given} episodes that are chunks of longer ones; "
+            "expected whole episodes. Sample with num_episodes=... or "
+            "batch_mode='complete_episodes'."
+        )
+    return game.demonstrations(whole)
+
+
+def _play(
+    source: Algorithm | str | Path, num_episodes: int, seed: int, explore: bool
+) -> Generator[Demonstrations]:
+    """One episode after the other."""
     if num_episodes < 1:
         raise ValueError(f"num_episodes is {num_episodes}; expected >= 1")
     algorithm = source if isinstance(source, Algorithm) else Algorithm.from_checkpoint(str(source))
     try:
         runner = _recording_runner(algorithm, seed)
         env = runner.env.envs[0].unwrapped
-        if getattr(env, "phi_is_action", False):
-            raise DemonstrationsError(
-                "these policies choose phi themselves (phi_is_action); a recording holds phi only "
-                "for agents that did not participate. Record policies trained with phi='filtered'."
-            )
+        provenance = {
+            "algorithm": type(algorithm).__name__,
+            "iterations": algorithm.iteration,
+            "rounds_trained": _rounds_trained(algorithm),
+            "seed": seed,
+            "explore": explore,
+            "ray": ray.__version__,
+        }
+        game = RecordedGame.of(env, algorithm.config, provenance)
         if isinstance(env, TurnBasedEnv):
             env.show_everyone = True
-        episodes = runner.sample(num_episodes=num_episodes, explore=explore)
-        return episodes_to_demonstrations(
-            episodes,
-            env.possible_agents,
-            env.observation_spaces,
-            env.action_spaces,
-            game=algorithm.config.env if isinstance(algorithm.config.env, str) else None,
-            player_function=_description(getattr(env, "player_function", None)),
-            provenance={
-                "algorithm": type(algorithm).__name__,
-                "iterations": algorithm.iteration,
-                "rounds_trained": _rounds_trained(algorithm),
-                "seed": seed,
-                "explore": explore,
-                "ray": ray.__version__,
-            },
-        )
+        for _ in range(num_episodes):
+            yield episodes_to_demonstrations(game, runner.sample(num_episodes=1, explore=explore))
+            runner.get_metrics()  # it keeps the episodes until it is asked
     finally:
         if algorithm is not source:
             algorithm.stop()
-
-
-def episodes_to_demonstrations(
-    episodes: Sequence[EpisodeType],
-    agents: Sequence[str],
-    observation_spaces: Mapping[str, gym.Space],
-    action_spaces: Mapping[str, gym.Space],
-    *,
-    game: str | None = None,
-    player_function: dict[str, Any] | None = None,
-    provenance: dict[str, Any] | None = None,
-) -> Demonstrations:
-    """Whole RLlib episodes as demonstrations; the actions of Box spaces are clipped to them.
-
-    Raises:
-        DemonstrationsError: an episode that is a chunk of a longer one.
-        ValueError: rounds that cannot be told (see `observation_rounds`).
-    """
-    parts: dict[str, list[tuple[int, SingleAgentEpisode, np.ndarray]]] = defaultdict(list)
-    for index, episode in enumerate(episodes):
-        if not episode.is_done:
-            raise DemonstrationsError(
-                f"episode {index} is a chunk of {len(episode)} steps; expected whole episodes. "
-                "Sample with num_episodes=... or batch_mode='complete_episodes'."
-            )
-        for part in agent_episodes(episode):
-            parts[part.agent_id].append((index, part, observation_rounds(part, episode)[:-1]))
-    return Demonstrations(
-        agents=tuple(agents),
-        records={
-            agent: _record_of(agent, parts[agent], observation_spaces[agent], action_spaces[agent])
-            for agent in agents
-        },
-        observation_spaces=observation_spaces,
-        action_spaces=action_spaces,
-        game=game,
-        player_function=player_function,
-        provenance=provenance or {},
-    )
-
-
-def _record_of(
-    agent: str,
-    parts: Sequence[tuple[int, SingleAgentEpisode, np.ndarray]],
-    observation_space: gym.Space,
-    action_space: gym.Space,
-) -> AgentRecord:
-    layout = ObservationLayout.from_space(observation_space)
-    actions = ActionLayout.from_space(action_space)
-    flat = [layout.flatten(part.get_observations())[:-1] for _, part, _ in parts]
-    rows = np.concatenate([np.zeros((0, layout.feature_size + layout.mask_size)), *flat])
-    features, mask = layout.split(rows.astype(np.float32))
-    played = actions.encode(
-        np.concatenate(
-            [np.zeros((0, *actions.shape), actions.dtype), *(p.get_actions() for _, p, _ in parts)]
-        )
-    )
-    if isinstance(action_space, gym.spaces.Box):
-        played = np.clip(played, actions.low, actions.high)
-    acted = np.concatenate([np.zeros(0, bool), *(participation(part) for _, part, _ in parts)])
-    return AgentRecord(
-        agent=agent,
-        episode=np.repeat([i for i, _, _ in parts], [len(p) for _, p, _ in parts]).astype(np.int64),
-        round=np.concatenate([np.zeros(0, np.int64), *(rounds for _, _, rounds in parts)]),
-        participates=acted,
-        observation=features,
-        action=np.where(acted.reshape(-1, *[1] * (played.ndim - 1)), played, 0),
-        action_mask=mask,
-        reward=np.concatenate([np.zeros(0), *(p.get_rewards() for _, p, _ in parts)]),
-    )
 
 
 def _recording_runner(algorithm: Algorithm, seed: int) -> TurnEnvRunner:
@@ -162,10 +145,6 @@ def _recording_runner(algorithm: Algorithm, seed: int) -> TurnEnvRunner:
     state = algorithm.learner_group.get_state(inference_only=True)["learner"][COMPONENT_RL_MODULE]
     runner.module.set_state({mid: state[mid] for mid in runner.module.keys()})  # noqa: SIM118
     return runner
-
-
-def _description(player_function: PlayerFunction | None) -> dict[str, Any] | None:
-    return None if player_function is None else player_function.to_dict()
 
 
 def _rounds_trained(algorithm: Algorithm) -> int:

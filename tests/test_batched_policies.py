@@ -92,11 +92,12 @@ def test_agents_that_share_a_policy_share_its_forward() -> None:
         np.testing.assert_allclose(recorded, logits, atol=1e-6)
 
 
-@pytest.mark.parametrize("normalise", [True, False])
-def test_box_actions_are_brought_into_bounds(normalise: bool) -> None:
+@pytest.mark.parametrize("normalise", [True, False, None])
+def test_box_actions_are_brought_into_bounds(normalise: bool | None) -> None:
     """Of Box(-0.01, 0.01): the episode keeps what the policy chose, worlds get what is allowed."""
     config = make_config(box=True, script=Script(((True, True),), (50, 50)))
-    config.environment(normalize_actions=normalise, clip_actions=True)
+    if normalise is not None:  # by default actions are clipped
+        config.environment(normalize_actions=normalise, clip_actions=True)
     runner = BatchedEnvRunner(config)
     left = runner.sample(num_timesteps=2 * 20)[0]
     chosen, executed = left.get_actions(), np.array(runner.env.worlds.seen_actions)[:, 0, 0]

@@ -48,6 +48,17 @@ class TestExamples:
         assert scale is not None
         assert scale.normalised(score) > 0.8
 
+    def test_a_scripted_expert_is_recorded_and_cloned(self, tmp_path: Path) -> None:
+        arguments = ["--episodes", "40", "--output", str(tmp_path / "recorded")]
+        script = load(ROOT / "examples" / "record_demonstrations.py")
+        expert, accuracy = script.main(arguments)
+        scale = reference_scores(script.GAME)
+        assert scale is not None
+        assert scale.normalised(expert) > 0.8
+        assert accuracy > 0.5  # one of five actions by chance
+        config = AMAGAILConfig().environment(script.GAME)
+        config.imitation(demonstrations=tmp_path / "recorded").validate()
+
     def test_couriers_learn_from_a_scripted_expert(self, tmp_path: Path) -> None:
         arguments = ["--iterations", "4", "--output", str(tmp_path / "couriers.parquet")]
         learned, expert = load(ROOT / "examples" / "your_own_game.py").main(arguments)

@@ -15,7 +15,9 @@ from rllib_amagail.algorithm.export import export_learned
 from rllib_amagail.algorithm.policies import policies_of
 from rllib_amagail.evaluation import play_episodes, random_policy
 from rllib_amagail.games import NULL_ACTION, make_game
-from rllib_amagail.recording import episodes_to_demonstrations, record
+from rllib_amagail.recorded_episodes import RecordedGame
+from rllib_amagail.recording import episodes_to_demonstrations, record, record_to
+from tests.demonstration_samples import assert_same
 from tests.test_algorithm import small_config
 from tests.toys import HORIZON
 
@@ -140,11 +142,25 @@ def test_chunks_are_not_recorded() -> None:
     built = small_config().build_algo()
     chunks = built.env_runner.sample(num_timesteps=16 * (HORIZON // 2))
     env = built.env_runner.env.envs[0].unwrapped
+    game = RecordedGame.of(env, built.config, {})
     built.stop()
     with pytest.raises(DemonstrationsError, match="chunk"):
-        episodes_to_demonstrations(
-            chunks, env.possible_agents, env.observation_spaces, env.action_spaces
-        )
+        episodes_to_demonstrations(game, chunks)
+
+
+def test_long_recordings_are_kept_in_parts(algorithm: AMAGAIL, tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def progress(num_recorded: int) -> None:
+        told.append(num_recorded)
+        assert Demonstrations.load(tmp_path / "z").num_episodes > 0
+        if num_recorded == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record_to(tmp_path / "z", algorithm, 5, seed=1, progress=progress)
+    assert told == [1, 2, 3]
+    assert_same(Demonstrations.load(tmp_path / "z"), record(algorithm, 3, seed=1))
 
 
 def test_learned_policies_play_the_batched_game(algorithm: AMAGAIL) -> None:

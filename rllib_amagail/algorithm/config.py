@@ -60,6 +60,10 @@ class AMAGAILConfig(ImitationSettings):
         self.env_runner_cls = None  # chosen when the environment is known
         # RLlib's check plays random actions, which games with action masks rightly refuse.
         self.disable_env_checking = True
+        # Policies choose what the environment executes, as experts do in their demonstrations, and
+        # not numbers from -1 to 1 that are stretched to the bounds of a Box.
+        self.normalize_actions = False
+        self.clip_actions = True
         self.num_env_runners = 0
         self.batch_mode = "truncate_episodes"
         self.add_default_connectors_to_learner_pipeline = False

@@ -84,7 +84,7 @@ class ImitationSettings(PPOConfig):
             generator: "ppo", or "mack" as in the paper; see `kfac`. Set it first: fields that have
                 the default of the one take that of the other (`GENERATOR_DEFAULTS`).
             critic: V sees what the agent sees ("own"), or the other agents, too ("joint").
-            demonstrations: Z, a Parquet file or a `Demonstrations`. None: the game's own.
+            demonstrations: Z: a `Demonstrations`, its file, folder or address. None: the game's.
             num_demonstrations: use the first so many episodes of Z. None: all.
             phi: what becomes of phi. "filtered": dropped (lines 5 and 10; AMAGAIL). "chosen": an
                 ordinary action that agents see and choose every round (MAGAIL); the discriminator

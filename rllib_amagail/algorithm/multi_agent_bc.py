@@ -62,8 +62,8 @@ class MultiAgentBCConfig(AMAGAILConfig):
         """Set what to clone and how.
 
         Args:
-            demonstrations: a Parquet file or a `Demonstrations`. None: the episodes that come
-                with the game.
+            demonstrations: a `Demonstrations`, a file, folder or address of some; see
+                `AMAGAILConfig.imitation`. None: the episodes that come with the game.
             num_demonstrations: use the first so many episodes. None: all.
             phi: "filtered" drops phi; "chosen" (or "executed", which is the same here) makes it
                 the last action of every agent that may abstain (the paper's BC).

@@ -5,5 +5,13 @@ from rllib_amagail.demonstrations.concatenation import concatenate
 from rllib_amagail.demonstrations.data import Demonstrations
 from rllib_amagail.demonstrations.errors import DemonstrationsError
 from rllib_amagail.demonstrations.record import AgentRecord
+from rllib_amagail.demonstrations.recorder import DemonstrationRecorder
 
-__all__ = ["AgentRecord", "Demonstrations", "DemonstrationsError", "bundled_path", "concatenate"]
+__all__ = [
+    "AgentRecord",
+    "DemonstrationRecorder",
+    "Demonstrations",
+    "DemonstrationsError",
+    "bundled_path",
+    "concatenate",
+]

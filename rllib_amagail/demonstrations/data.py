@@ -125,26 +125,20 @@ class Demonstrations:
     def load(
         cls, path: str | os.PathLike[str], max_bytes: int = parquet.MAX_BYTES
     ) -> "Demonstrations":
-        """Read a file that `save` wrote, and check all of it.
+        """Read what `save` or a `DemonstrationRecorder` wrote, and check all of it.
 
         Args:
-            path: the Parquet file.
-            max_bytes: refuse a file whose contents would take more memory, before reading them.
+            path: a Parquet file, or a folder of part files, whose episodes are joined in order;
+                local, or an address that pyarrow understands: "s3://bucket/folder", "gs://...".
+            max_bytes: refuse contents that would take more memory, all parts together, before
+                reading them.
 
-        Raises DemonstrationsError naming the file if it is missing, foreign, damaged or too large.
+        Raises DemonstrationsError naming the file if it is missing, foreign, damaged or too large,
+        or a part that differs from the first in anything but its episodes.
         """
-        stored = parquet.read(path, max_bytes)
-        num_episodes = stored.pop("num_episodes")
-        try:
-            loaded = cls(**stored)
-        except DemonstrationsError as error:
-            raise DemonstrationsError(f"{os.fspath(path)}: {error}") from error
-        if loaded.num_episodes != num_episodes:
-            raise DemonstrationsError(
-                f"{os.fspath(path)}: found {loaded.num_episodes} episodes, expected "
-                f"{num_episodes} as its metadata says: get the file anew"
-            )
-        return loaded
+        from rllib_amagail.demonstrations import folder  # which makes objects of this class
+
+        return folder.load(path, max_bytes)
 
     @classmethod
     def validate(cls, path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -7,9 +7,8 @@ is checked on reading, and sizes are checked before reading.
 import contextlib
 import math
 import os
-import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,9 @@ import pyarrow.parquet as pq
 from gymnasium.spaces.utils import flatdim
 
 from rllib_amagail.demonstrations import metadata
+from rllib_amagail.demonstrations.atomic_file import replacing
 from rllib_amagail.demonstrations.errors import DemonstrationsError
+from rllib_amagail.demonstrations.locations import Location
 from rllib_amagail.demonstrations.record import AgentRecord
 from rllib_amagail.spaces import ActionLayout, ObservationLayout
 
@@ -63,7 +64,7 @@ def write(
     schema = pa.schema(_COLUMNS + [_MASK] * with_mask + [_REWARD] * with_reward)
     text = metadata.encode(description, records)
     with (
-        _replacing(os.fspath(path)) as file,
+        replacing(os.fspath(path)) as file,
         pq.ParquetWriter(
             file,
             schema,
@@ -80,25 +81,38 @@ def write(
         writer.add_key_value_metadata({_KEY: text})
 
 
-def read(path: str | os.PathLike[str], max_bytes: int) -> dict[str, Any]:
-    """The fields of `Demonstrations` and num_episodes, from a file; see `Demonstrations.load`."""
-    name = os.fspath(path)
-    if not os.path.isfile(name):
-        raise DemonstrationsError(f"{name}: found no such file, expected a demonstrations file")
+def read(location: Location, max_bytes: int, *, with_rows: bool = True) -> dict[str, Any]:
+    """The fields of `Demonstrations` and num_episodes, from a file; see `Demonstrations.load`.
+
+    Without rows it is what the footer says, which is cheap and does not look for damage.
+    """
+    with _opened(location) as source:
+        return _read(source, max_bytes, with_rows)
+
+
+def contents_size(location: Location, max_bytes: int) -> int:
+    """Bytes that the contents of a file will take in memory, by its footer; refuses as `read`."""
+    with _opened(location) as source:
+        footer, about = _footer(source, max_bytes)
+        return max(source.size(), _size(footer, about))
+
+
+@contextlib.contextmanager
+def _opened(location: Location) -> Iterator[pa.NativeFile]:
+    """The file, whatever is wrong with it told by an error that names it."""
     try:
-        # A file object, since pyarrow would take some names for addresses of remote files.
-        with pa.OSFile(name) as source:
-            return _read(source, max_bytes)
+        with location.open() as source:
+            yield source
     except DemonstrationsError as error:
-        raise DemonstrationsError(f"{name}: {error}") from error
+        raise DemonstrationsError(f"{location.name}: {error}") from error
     except (pa.ArrowException, OSError, ValueError, MemoryError, RecursionError) as error:
         raise DemonstrationsError(
-            f"{name}: found a file that cannot be read as Parquet, expected a file written by "
-            f"Demonstrations.save: get it anew ({error})"
+            f"{location.name}: found a file that cannot be read as Parquet, expected a file "
+            f"written by Demonstrations.save: get it anew ({error})"
         ) from error
 
 
-def _read(source: pa.NativeFile, max_bytes: int) -> dict[str, Any]:
+def _footer(source: pa.NativeFile, max_bytes: int) -> tuple[pq.FileMetaData, metadata.Metadata]:
     if source.size() > max_bytes:
         raise DemonstrationsError(f"found {source.size()} bytes, expected at most {max_bytes}")
     footer = pq.read_metadata(source)
@@ -109,7 +123,17 @@ def _read(source: pa.NativeFile, max_bytes: int) -> dict[str, Any]:
             f"Demonstrations.save"
         )
     about = metadata.decode(text)
-    _check_size(footer, about, max_bytes)
+    size = _size(footer, about)
+    if size > max_bytes:
+        raise DemonstrationsError(
+            f"found {size} bytes of contents in {footer.num_rows} rows, expected at most "
+            f"{max_bytes}: raise max_bytes if you trust the file"
+        )
+    return footer, about
+
+
+def _read(source: pa.NativeFile, max_bytes: int, with_rows: bool) -> dict[str, Any]:
+    footer, about = _footer(source, max_bytes)
     try:
         # As a dictionary, since a repeated long name would take its length in memory per row.
         file = pq.ParquetFile(source, read_dictionary=["agent"], page_checksum_verification=True)
@@ -119,7 +143,7 @@ def _read(source: pa.NativeFile, max_bytes: int) -> dict[str, Any]:
     _check_schema(file)
     groups: dict[str, list[_Columns]] = {agent: [] for agent in about.agents}
     first_row = 0
-    for index in range(file.num_row_groups):
+    for index in range(file.num_row_groups if with_rows else 0):
         table = file.read_row_group(index)
         table.validate(full=True)  # codes, offsets and text of a damaged file may point anywhere
         if table.num_rows:
@@ -132,7 +156,7 @@ def _read(source: pa.NativeFile, max_bytes: int) -> dict[str, Any]:
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         action = joined.pop("action", None)
         records[agent] = AgentRecord(agent, action=action, **joined)
-    if metadata.checksum(about.description, records) != about.checksum:
+    if with_rows and metadata.checksum(about.description, records) != about.checksum:
         raise DemonstrationsError(
             "found contents that do not match the checksum, expected the file as it was written: "
             "it was damaged or edited, get it anew"
@@ -167,8 +191,8 @@ def _describe(schema: pa.Schema) -> str:
     return text if len(text) <= 1000 else text[:1000] + "..."
 
 
-def _check_size(footer: pq.FileMetaData, about: metadata.Metadata, max_bytes: int) -> None:
-    """Refuse more contents than `max_bytes`, by what the footer and the spaces say.
+def _size(footer: pq.FileMetaData, about: metadata.Metadata) -> int:
+    """Bytes of the contents, by what the footer and the spaces say.
 
     The footer counts encoded bytes, of which a few can stand for many equal values, so the rows
     are counted as well. Not by column: pyarrow aborts the process on a damaged column entry.
@@ -180,12 +204,7 @@ def _check_size(footer: pq.FileMetaData, about: metadata.Metadata, max_bytes: in
     encoded = sum(max(group.total_byte_size, 0) for group in groups)
     features = max(map(flatdim, about.observation_spaces.values()))
     actions = max(math.prod(space.shape or ()) for space in about.action_spaces.values())
-    size = max(encoded, footer.num_rows * (4 * features + 8 * actions + _FIXED_WIDTH))
-    if size > max_bytes:
-        raise DemonstrationsError(
-            f"found {size} bytes of contents in {footer.num_rows} rows, expected at most "
-            f"{max_bytes}: raise max_bytes if you trust the file"
-        )
+    return max(encoded, footer.num_rows * (4 * features + 8 * actions + _FIXED_WIDTH))
 
 
 def _agent_of(table: pa.Table, agents: tuple[str, ...], first_row: int) -> str:
@@ -299,30 +318,3 @@ def _lists(values: np.ndarray, present: np.ndarray, dtype: pa.DataType) -> pa.Li
     mask = None if present.all() else pa.array(~present)
     flat = pa.array(values.ravel(), dtype)
     return pa.ListArray.from_arrays(offsets, flat, type=_list_of(dtype), mask=mask)
-
-
-@contextlib.contextmanager
-def _replacing(path: str) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends well, and vanishes if not."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise DemonstrationsError(
-            f"{path}: found no directory {folder}, expected it to exist: create it first"
-        )
-    temporary = os.path.join(folder, f".demonstrations-{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-        raise
-    # The rename itself is on disk only once the directory is.
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

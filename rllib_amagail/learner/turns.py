@@ -194,7 +194,7 @@ def _stack(
     layout: ObservationLayout,
 ) -> TurnBatch:
     lengths = np.array([len(e) for e in agent_episodes])
-    observations = _flat(layout, _concatenate([e.get_observations() for e in agent_episodes]))
+    observations = flat_rows(layout, _concatenate([e.get_observations() for e in agent_episodes]))
     observation_rounds = np.concatenate([rounds[id(e)] for e in agent_episodes])
     is_final = np.zeros(len(observations), bool)
     is_final[np.cumsum(lengths + 1) - 1] = True
@@ -219,7 +219,7 @@ def _stack(
     )
 
 
-def _flat(layout: ObservationLayout, observations: Any) -> np.ndarray:
+def flat_rows(layout: ObservationLayout, observations: Any) -> np.ndarray:
     """``[K, F]`` rows; those of `PooledWorlds` are flat already, whatever the space."""
     width = layout.feature_size + layout.mask_size
     if isinstance(observations, np.ndarray) and observations.shape[1:] == (width,):
