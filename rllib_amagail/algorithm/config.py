@@ -18,7 +18,7 @@ from rllib_amagail.algorithm.env_check import GameDescription, inspect_environme
 from rllib_amagail.algorithm.field_checks import check_fields
 from rllib_amagail.algorithm.imitation_settings import ImitationSettings
 from rllib_amagail.algorithm.runner_choice import choose_env_runner
-from rllib_amagail.demonstrations import Demonstrations, bundled_path
+from rllib_amagail.demonstrations import Catalogue, Demonstrations, bundled_path
 from rllib_amagail.learner.agent_module import OTHERS_SIZE, AgentModule
 from rllib_amagail.learner.discriminator import Discriminator, discriminator_id
 from rllib_amagail.learner.joint_critic import AddOthers, JointView
@@ -136,6 +136,26 @@ class AMAGAILConfig(ImitationSettings):
             )
         return source.head(self.num_demonstrations)
 
+    def streamed_demonstrations(self) -> Catalogue | None:
+        """The files of Z, if it is larger than ``demonstrations_memory``; None if it fits.
+
+        Raises:
+            DemonstrationsError: files that are no demonstrations, or of different games.
+            ValueError: fewer episodes than ``num_demonstrations``.
+        """
+        source = self.demonstrations
+        if source is None or isinstance(source, Demonstrations):
+            return None
+        catalogue = Catalogue.read(source)
+        if self.num_demonstrations is not None:
+            catalogue = catalogue.head(self.num_demonstrations)
+        return catalogue if catalogue.num_bytes > self.demonstrations_memory else None
+
+    def sample_demonstrations(self) -> Demonstrations:
+        """Z, or the first file of it where it is streamed; raises as `load_demonstrations`."""
+        catalogue = self.streamed_demonstrations()
+        return self.load_demonstrations() if catalogue is None else catalogue.parts[0].load()
+
     def validate(self) -> None:
         """Check every field, look at the environment once, and check Z against it.
 
@@ -157,7 +177,7 @@ class AMAGAILConfig(ImitationSettings):
             if self.env_runner_cls is None:
                 self.env_runner_cls = choose_env_runner(self, game.is_batched)
             if self.uses_demonstrations:
-                demonstrations = self.load_demonstrations()
+                demonstrations = self.sample_demonstrations()
                 game.check_demonstrations(demonstrations)
                 check_teaching(self, demonstrations)
         super().validate()

@@ -23,6 +23,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "discriminator_inputs": DISCRIMINATOR_INPUTS,
 }
 _SMALLEST: Mapping[str, float] = {
+    "demonstrations_memory": 1,
     "discriminator_steps": 1,
     "discriminator_batch_size": 2,
     "gradient_penalty": 0.0,

@@ -27,6 +27,7 @@ class ImitationSettings(PPOConfig):
         self.critic = "own"
         self.demonstrations: str | os.PathLike | Demonstrations | None = None
         self.num_demonstrations: int | None = None
+        self.demonstrations_memory = 2 * 2**30
         self.phi: Phi = "filtered"
         self.reward_source = "discriminator"
         self.reward_form: RewardForm = "gail"
@@ -59,6 +60,7 @@ class ImitationSettings(PPOConfig):
         critic: str = NotProvided,
         demonstrations: str | os.PathLike | Demonstrations | None = NotProvided,
         num_demonstrations: int | None = NotProvided,
+        demonstrations_memory: int = NotProvided,
         phi: Phi = NotProvided,
         reward_source: str = NotProvided,
         reward_form: RewardForm = NotProvided,
@@ -86,6 +88,7 @@ class ImitationSettings(PPOConfig):
             critic: V sees what the agent sees ("own"), or the other agents, too ("joint").
             demonstrations: Z: a `Demonstrations`, its file, folder or address. None: the game's.
             num_demonstrations: use the first so many episodes of Z. None: all.
+            demonstrations_memory: bytes of Z a learner holds. A larger Z is streamed, in windows.
             phi: what becomes of phi. "filtered": dropped (lines 5 and 10; AMAGAIL). "chosen": an
                 ordinary action that agents see and choose every round (MAGAIL); the discriminator
                 judges the action chosen. "executed": the same, but it judges what the game

@@ -12,7 +12,7 @@ from ray.rllib.utils.metrics import LEARNER_RESULTS
 from rllib_amagail.algorithm.amagail import AMAGAIL
 from rllib_amagail.algorithm.config import AMAGAILConfig
 from rllib_amagail.algorithm.imitation_settings import imitation_fields
-from rllib_amagail.demonstrations import Demonstrations
+from rllib_amagail.demonstrations import Catalogue, Demonstrations
 from rllib_amagail.envs.demonstrated_spaces import DemonstratedSpaces
 from rllib_amagail.learner.cloning_learner import CloningTorchLearner
 from rllib_amagail.learner.expert_rows import Phi
@@ -20,7 +20,14 @@ from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
 
 LOG_LIKELIHOOD = "log_likelihood"
 
-_OWN_FIELDS = {"demonstrations", "num_demonstrations", "phi", "bc_steps", "bc_batch_size"}
+_OWN_FIELDS = {
+    "demonstrations",
+    "num_demonstrations",
+    "demonstrations_memory",
+    "phi",
+    "bc_steps",
+    "bc_batch_size",
+}
 
 
 class MultiAgentBCConfig(AMAGAILConfig):
@@ -101,6 +108,17 @@ class MultiAgentBCConfig(AMAGAILConfig):
         whole = super().load_demonstrations()
         return whole.select(self._split(whole)[0]) if self.validation_share else whole
 
+    def streamed_demonstrations(self) -> Catalogue | None:
+        """As of `AMAGAILConfig`; raises ValueError if episodes are to be held out of a stream."""
+        catalogue = super().streamed_demonstrations()
+        if catalogue is not None and self.validation_share:
+            raise ValueError(
+                f"validation_share is {self.validation_share}, but the demonstrations are streamed "
+                f"because they take more than demonstrations_memory, {self.demonstrations_memory} "
+                "bytes; expected 0. Raise demonstrations_memory, or do without"
+            )
+        return catalogue
+
     def load_validation_demonstrations(self) -> Demonstrations | None:
         """The episodes held out, if any are."""
         if not self.validation_share:
@@ -162,7 +180,7 @@ class MultiAgentBCConfig(AMAGAILConfig):
                 "found neither an environment nor demonstrations to clone; expected "
                 ".imitation(demonstrations='file.parquet')"
             )
-        described = DemonstratedSpaces.describe(super().load_demonstrations())
+        described = DemonstratedSpaces.describe(super().sample_demonstrations())
         self.env = DemonstratedSpaces
         self.env_config = {**self.env_config, **described}
         self.env_runner_cls = TurnEnvRunner

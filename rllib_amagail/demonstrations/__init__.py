@@ -1,6 +1,7 @@
 """Expert demonstrations: validated records of episodes, and their files."""
 
 from rllib_amagail.demonstrations.bundled import bundled_path
+from rllib_amagail.demonstrations.catalogue import Catalogue
 from rllib_amagail.demonstrations.concatenation import concatenate
 from rllib_amagail.demonstrations.data import Demonstrations
 from rllib_amagail.demonstrations.errors import DemonstrationsError

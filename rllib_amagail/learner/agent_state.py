@@ -33,8 +33,8 @@ class AgentState:
         self.reward_moments = RunningMoments()
         self.value_moments = RunningMoments()
         self.anchor: RLModule | None = None  # pi_BC
-        self.expert_rows: ExpertRows  # all rows, to clone; set with the demonstrations
-        self.expert_inputs: torch.Tensor  # [K', W], this learner's share, to judge
+        self.expert_rows: ExpertRows | None = None  # of this learner's share
+        self.expert_inputs: torch.Tensor  # [K', W] of `expert_rows`, to judge
 
     def drop_anchor(self) -> None:
         """Keep the policy as it is now as the anchor."""
@@ -42,6 +42,7 @@ class AgentState:
 
     def cloning_loss(self, batch_size: int, rng: np.random.Generator) -> torch.Tensor:
         """Cross-entropy of random expert rows under the policy as it is now, in nats."""
+        assert self.expert_rows is not None
         return cloning_loss(self._module, self.expert_rows, batch_size=batch_size, rng=rng)
 
     def get_state(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,9 +16,54 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from rllib_amagail.learner.expert_rows import ExpertRows
+from rllib_amagail.learner.expert_source import ExpertSource
 
 LOSS = "negative_log_likelihood"
 MAX_MEASURED_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A policy on its way to the expert's.
+
+    ``optimizer`` and ``rng`` are all that has to be kept for cloning to go on later.
+    """
+
+    module: RLModule  # not wrapped for several learners
+    optimizer: torch.optim.Optimizer  # of the module's parameters
+    rng: np.random.Generator  # draws the rows; equal on all learners, which take the same steps
+
+
+def clone_behaviours(
+    clones: Mapping[str, Clone], source: ExpertSource, *, steps: int, batch_size: int
+) -> dict[str, float]:
+    """`clone_behaviour` of every module, window by window where the rows are streamed.
+
+    Args:
+        clones: by module.
+        source: of all episodes.
+        steps: gradient steps on each.
+        batch_size: rows a step.
+
+    Returns:
+        Mean negative log likelihood of the last step's rows, in nats, by module.
+    """
+    losses: dict[str, float] = {}
+    while clones and steps > 0:
+        left = source.rows_left()
+        now = steps if left is None else min(steps, -(-left // batch_size))
+        for module_id, clone in clones.items():
+            losses[module_id] = clone_behaviour(
+                clone.module,
+                source.rows[module_id],
+                clone.optimizer,
+                steps=now,
+                batch_size=batch_size,
+                rng=clone.rng,
+            )
+        source.drawn(now * batch_size)
+        steps -= now
+    return losses
 
 
 def clone_behaviour(

@@ -14,8 +14,9 @@ from ray.rllib.utils.metrics import (
     NUM_MODULE_STEPS_TRAINED_LIFETIME,
 )
 
-from rllib_amagail.learner.behaviour_cloning import LOSS, clone_behaviour, measure_fit
-from rllib_amagail.learner.expert_rows import ExpertRows, rows_by_module
+from rllib_amagail.learner.behaviour_cloning import LOSS, Clone, clone_behaviours, measure_fit
+from rllib_amagail.learner.expert_rows import ExpertRows
+from rllib_amagail.learner.expert_source import held_rows
 from rllib_amagail.learner.learner_base import LearnerBase
 
 _CLONING_STATE = "cloning_generators"
@@ -38,7 +39,7 @@ class CloningTorchLearner(LearnerBase):
         }
         held_out = self.config.load_validation_demonstrations()
         self._validation_rows: dict[str, ExpertRows] = (
-            {} if held_out is None else rows_by_module(self.config, self.module, held_out)
+            {} if held_out is None else held_rows(self.config, self.module, held_out).rows
         )
 
     def clone_further(self) -> tuple[dict[str, float], dict[str, Any]]:
@@ -53,19 +54,21 @@ class CloningTorchLearner(LearnerBase):
         """
         self._check_is_built()
         config = self.config
-        losses = {}
-        for module_id in self._trained_modules():
-            module = self.module[module_id].unwrapped()
-            rows = self._agents[module_id].expert_rows
-            clone_behaviour(
-                module,
-                rows,
+        clones = {
+            module_id: Clone(
+                self.module[module_id].unwrapped(),
                 self.get_optimizer(module_id),
-                steps=config.bc_steps,
-                batch_size=config.bc_batch_size,
-                rng=self._cloning_rngs[module_id],
+                self._cloning_rngs[module_id],
             )
-            fit = measure_fit(module, rows)
+            for module_id in self._trained_modules()
+        }
+        clone_behaviours(
+            clones, self._all_rows, steps=config.bc_steps, batch_size=config.bc_batch_size
+        )
+        losses = {}
+        for module_id, clone in clones.items():
+            module = clone.module
+            fit = measure_fit(module, self._all_rows.rows[module_id])
             losses[module_id] = fit[LOSS]
             held_out = self._validation_rows.get(module_id)
             if held_out is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import gymnasium as gym
@@ -57,6 +57,20 @@ class ExpertRows:
                 demonstrations hold turns only, or the module's space has no action for it; actions
                 or pairs are to be judged, but there are none.
         """
+        rows = cls.gather(demonstrations, agents, observation_space, action_space, phi, judged)
+        return cls.join([] if rows is None else [rows], agents, demonstrations.num_episodes)
+
+    @classmethod
+    def gather(
+        cls,
+        demonstrations: Demonstrations,
+        agents: Sequence[str],
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        phi: Phi,
+        judged: DiscriminatorInputs = "state_action",
+    ) -> ExpertRows | None:
+        """As `collect`, but agents without a turn give None, and there may be no pair."""
         check_judged(demonstrations, judged)
         encoder = RowEncoder(observation_space, action_space, judged)
         parts = []
@@ -72,69 +86,40 @@ class ExpertRows:
             inputs = encoder.encode(observations, actions, np.roll(observations, -1, axis=0))
             if judged == "state_pair":
                 inputs = inputs[:-1][record.episode[1:] == record.episode[:-1]]
-            parts.append((observations, actions, inputs))
+            parts.append(cls(observations, actions, inputs))
+        return cls._concatenate(parts) if parts else None
+
+    @classmethod
+    def join(
+        cls, parts: Sequence[ExpertRows], agents: Sequence[str], num_episodes: int
+    ) -> ExpertRows:
+        """The rows of ``parts``, one after the other.
+
+        Args:
+            parts: rows of the same agents.
+            agents, num_episodes: where the rows are from, for errors.
+
+        Raises:
+            DemonstrationsError: no rows, or nothing to judge.
+        """
         if not parts:
             raise DemonstrationsError(
-                f"agents {list(agents)} have no turn in {demonstrations.num_episodes} episodes; "
+                f"agents {list(agents)} have no turn in {num_episodes} episodes; "
                 "expected one or more. Use more episodes, here and for every learner"
             )
-        columns = [_join(column) for column in zip(*parts, strict=True)]
-        if len(columns[2]) == 0:
+        joined = cls._concatenate(parts)
+        if len(joined.inputs) == 0:
             raise DemonstrationsError(
                 f"agents {list(agents)} have no two turns in one episode; expected some, because "
                 "discriminator_inputs is 'state_pair'. Record longer episodes, or set 'state'"
             )
-        return cls(*columns)
+        return joined
 
-
-def load_expert_rows(
-    config: Any, modules: Mapping[str, Any], rank: int, num_learners: int
-) -> tuple[dict[str, ExpertRows], dict[str, ExpertRows]]:
-    """Read the configured demonstrations and sort their rows by policy module.
-
-    Args:
-        config: an `AMAGAILConfig`.
-        modules: the learner's modules, for their spaces.
-        rank: index of this learner.
-        num_learners: how many share the demonstrations.
-
-    Returns:
-        All rows per module, for cloning and for standardisation, and this learner's own share of
-        the episodes (all of them where there are fewer episodes than learners).
-    """
-    demonstrations: Demonstrations = config.load_demonstrations()
-    everything = rows_by_module(config, modules, demonstrations)
-    if num_learners == 1 or demonstrations.num_episodes < num_learners:
-        return everything, everything
-    share = np.arange(rank, demonstrations.num_episodes, num_learners)
-    return everything, rows_by_module(config, modules, demonstrations.select(share))
-
-
-def rows_by_module(
-    config: Any, modules: Mapping[str, Any], demonstrations: Demonstrations
-) -> dict[str, ExpertRows]:
-    """Sort the rows of demonstrations by policy module.
-
-    Args:
-        config: an `AMAGAILConfig`; maps agents to modules and says what becomes of phi.
-        modules: the learner's modules, for their spaces.
-        demonstrations: of all agents.
-    """
-    agents_of: dict[str, list[str]] = {module_id: [] for module_id in sorted(config.policies)}
-    for agent in demonstrations.agents:
-        agents_of[config.policy_mapping_fn(agent, None)].append(agent)
-    return {
-        module_id: ExpertRows.collect(
-            demonstrations,
-            agents,
-            modules[module_id].observation_space,
-            modules[module_id].action_space,
-            config.phi,
-            config.discriminator_inputs,
-        )
-        for module_id, agents in agents_of.items()
-        if agents
-    }
+    @classmethod
+    def _concatenate(cls, parts: Sequence[ExpertRows]) -> ExpertRows:
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(_join([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
 
 def check_judged(demonstrations: Demonstrations, judged: DiscriminatorInputs) -> None:

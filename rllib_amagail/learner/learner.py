@@ -12,7 +12,8 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_amagail.learner.advantage_columns import advantage_columns
 from rllib_amagail.learner.behaviour_cloning import (
-    clone_behaviour,
+    Clone,
+    clone_behaviours,
     divergences,
     policy_parameters,
 )
@@ -67,14 +68,16 @@ class AMAGAILTorchLearner(LearnerBase):
         self._check_is_built()
         self.before_gradient_based_update(timesteps=timesteps or {})
         episodes = episodes_of(training_data, episodes)
+        self._look_at_demonstrations()  # line 3
         turns = self._collect_turns(episodes)  # lines 2, 5 and 10
         for module_id, minibatches in self._agree_on_modules(turns):
             module_turns = turns[module_id]
             inputs = self._encode(module_id, module_turns)
-            self._update_discriminator(module_id, module_turns, inputs)  # lines 3 and 6
+            self._update_discriminator(module_id, module_turns, inputs)  # line 6
             rewards = self._relabel(module_id, module_turns, inputs)  # equation 14
             batch = self._estimate_advantages(module_id, module_turns, rewards)  # line 9
             self._update_generator(module_id, batch, minibatches)  # lines 11 and 12
+        self._own_rows_drawn()
         log_steps(self.metrics, turns, episodes)
         self._updates += 1
         self._weights_seq_no += 1
@@ -89,19 +92,23 @@ class AMAGAILTorchLearner(LearnerBase):
         Returns:
             Mean negative log likelihood at the end, per module; none of those cloned before.
         """
-        losses = {}
-        for module_id in self._trained_modules():
-            if self._agents[module_id].anchor is not None:
-                continue
-            module = self.module[module_id].unwrapped()
-            losses[module_id] = clone_behaviour(
+        clones = {
+            module_id: Clone(
                 module,
-                self._agents[module_id].expert_rows,
                 torch.optim.Adam(module.parameters(), lr=self.config.bc_lr, fused=True),
-                steps=self.config.bc_steps,
-                batch_size=self.config.bc_batch_size,
-                rng=np.random.default_rng(self.config.seed or 0),  # the same on all learners
+                np.random.default_rng(self.config.seed or 0),  # the same on all learners
             )
+            for module_id in self._trained_modules()
+            if self._agents[module_id].anchor is None
+            for module in [self.module[module_id].unwrapped()]
+        }
+        losses = clone_behaviours(
+            clones,
+            self._all_rows,
+            steps=self.config.bc_steps,
+            batch_size=self.config.bc_batch_size,
+        )
+        for module_id in clones:
             self._agents[module_id].drop_anchor()
         self._weights_seq_no += 1
         return losses

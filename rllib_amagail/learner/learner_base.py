@@ -12,7 +12,7 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_amagail.learner.agent_state import AgentState
 from rllib_amagail.learner.discriminator import discriminator_id
-from rllib_amagail.learner.expert_rows import load_expert_rows
+from rllib_amagail.learner.expert_source import ExpertSource, expert_sources
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches
 from rllib_amagail.learner.turns import TurnBatch
 
@@ -36,6 +36,7 @@ class LearnerBase(PPOTorchLearner):
         self._rng = np.random.default_rng(entropy)
         self._updates = 0
         self._rounds_scheduled = 0  # what schedules were last set for
+        self._expert_sources: tuple[ExpertSource, ...] = ()
         if self.config.uses_demonstrations:
             self._take_demonstrations()
 
@@ -67,15 +68,40 @@ class LearnerBase(PPOTorchLearner):
     # --- demonstrations and state ----------------------------------------------------------------
 
     def _take_demonstrations(self) -> None:
+        """Line 3: all rows, which every learner clones alike, and this learner's own share."""
         shares = (self._learner_index, self.config.num_learners) if self.distributed else (0, 1)
-        everything, share = load_expert_rows(self.config, self.module, *shares)
-        for module_id, agent in self._agents.items():
-            agent.expert_rows = everything[module_id]
-            if self.config.reward_source == "discriminator":
+        self._expert_sources = expert_sources(self.config, self.module, *shares)
+        if self.config.reward_source == "discriminator":
+            for module_id in self._agents:
                 discriminator = self.module[discriminator_id(module_id)].unwrapped()
-                discriminator.standardise_with(everything[module_id].inputs)
-                inputs = share[module_id].inputs
-                agent.expert_inputs = torch.from_numpy(inputs).to(self._device)
+                discriminator.standardise_with(self._all_rows.rows[module_id].inputs)
+
+    def _own_rows_drawn(self) -> None:
+        """Count what the discriminators have drawn in an epoch."""
+        if self.config.reward_source == "discriminator":
+            self._own_rows.drawn(
+                self.config.discriminator_steps * self.config.discriminator_batch_size
+            )
+
+    @property
+    def _all_rows(self) -> ExpertSource:
+        """Of all episodes."""
+        return self._expert_sources[0]
+
+    @property
+    def _own_rows(self) -> ExpertSource:
+        """Of this learner's share of the episodes."""
+        return self._expert_sources[-1]
+
+    def _look_at_demonstrations(self) -> None:
+        """Give every agent the expert rows that are to be drawn from now."""
+        if self.config.reward_source != "discriminator" and not self.config.bc_loss_coeff:
+            return
+        for module_id, agent in self._agents.items():
+            rows = self._own_rows.rows[module_id]
+            if agent.expert_rows is not rows:
+                agent.expert_rows = rows
+                agent.expert_inputs = torch.from_numpy(rows.inputs).to(self._device)
 
     def get_state(
         self,
@@ -93,6 +119,7 @@ class LearnerBase(PPOTorchLearner):
                 "generator": self._rng.bit_generator.state,
                 "kl_coeffs": {m: float(c) for m, c in self.curr_kl_coeffs_per_module.items()},
                 "agents": {mid: agent.get_state() for mid, agent in self._agents.items()},
+                "demonstrations": [source.get_state() for source in self._expert_sources],
             }
         return state
 
@@ -129,3 +156,7 @@ class LearnerBase(PPOTorchLearner):
             self.curr_kl_coeffs_per_module[module_id].data.fill_(coeff)
         for module_id, agent in imitation["agents"].items():
             self._agents[module_id].set_state(agent)
+        for source, position in zip(
+            self._expert_sources, imitation.get("demonstrations", ()), strict=False
+        ):
+            source.set_state(position)
