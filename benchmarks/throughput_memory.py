@@ -25,13 +25,13 @@ def measure(contender: str, batch_size: int, address: str) -> dict[str, float]:
     """Megabytes that this process held at most, before and with two iterations."""
     torch.set_num_threads(1)
     with ray_session(address=address):
-        before = _peak()
+        before = peak_megabytes()
         config = imitation_config(batch_size=batch_size)
         algorithm = (config if contender == "amagail" else stock_config()).build_algo()
         for _ in range(ITERATIONS):
             algorithm.train()
         algorithm.stop()
-        return {"imports, MB": before, "peak, MB": _peak()}
+        return {"imports, MB": before, "peak, MB": peak_megabytes()}
 
 
 def measure_elsewhere(runs: dict[str, tuple[str, int]]) -> dict[str, dict[str, float]]:
@@ -63,7 +63,8 @@ def measure_elsewhere(runs: dict[str, tuple[str, int]]) -> dict[str, dict[str, f
     return found
 
 
-def _peak() -> float:
+def peak_megabytes() -> float:
+    """What this process held at most."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):

@@ -17,7 +17,8 @@ from rllib_amagail.learner.agent_module import AgentModule
 from rllib_amagail.learner.behaviour_cloning import clone_behaviour, frozen_copy, policy_parameters
 from rllib_amagail.learner.discriminator import Discriminator
 from rllib_amagail.learner.discriminator_update import update_discriminator
-from rllib_amagail.learner.expert_rows import ExpertRows, load_expert_rows
+from rllib_amagail.learner.expert_rows import ExpertRows
+from rllib_amagail.learner.expert_source import expert_sources
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches, update_by_ppo
 from rllib_amagail.learner.relabelling import discriminator_rewards
 from rllib_amagail.learner.row_encoder import RowEncoder
@@ -267,6 +268,7 @@ def test_learners_share_the_episodes_without_overlap() -> None:
     demonstrations = echo_demonstrations(episodes=7)
     config = SimpleNamespace(
         load_demonstrations=lambda: demonstrations,
+        streamed_demonstrations=lambda: None,
         policies={"agent_1": None, "agent_2": None},
         policy_mapping_fn=lambda agent, episode: agent,
         phi="filtered",
@@ -274,11 +276,11 @@ def test_learners_share_the_episodes_without_overlap() -> None:
     )
     module = SimpleNamespace(observation_space=SEEN, action_space=CHOOSE)
     modules = {"agent_1": module, "agent_2": module}
-    shares = [load_expert_rows(config, modules, rank, 3) for rank in range(3)]
+    shares = [expert_sources(config, modules, rank, 3) for rank in range(3)]
     for agent in modules:
-        whole = len(shares[0][0][agent])
-        assert sum(len(share[agent]) for _, share in shares) == whole
-        assert all(len(share[agent]) < whole for _, share in shares)
+        whole = len(shares[0][0].rows[agent])
+        assert sum(len(share.rows[agent]) for _, share in shares) == whole
+        assert all(len(share.rows[agent]) < whole for _, share in shares)
 
 
 def test_cloning_finds_the_experts_action() -> None:

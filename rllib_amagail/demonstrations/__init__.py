@@ -10,6 +10,7 @@ from rllib_amagail.demonstrations.recorder import DemonstrationRecorder
 
 __all__ = [
     "AgentRecord",
+    "Catalogue",
     "DemonstrationRecorder",
     "Demonstrations",
     "DemonstrationsError",

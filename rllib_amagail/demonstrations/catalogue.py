@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rllib_amagail.demonstrations import parquet
 from rllib_amagail.demonstrations.data import Demonstrations
 from rllib_amagail.demonstrations.errors import DemonstrationsError
-from rllib_amagail.demonstrations.folder import part_paths
+from rllib_amagail.demonstrations.folder import parts_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Catalogue:
         Raises:
             DemonstrationsError: no or foreign files, or parts of different games.
         """
-        footers = {name: parquet.read_footer(name) for name in part_paths(path)}
+        footers = {part.name: parquet.read_footer(part) for part in parts_of(path)}
         first_name, first = next(iter(footers.items()))
         for name, footer in footers.items():
             for field in ("agents", "observation_spaces", "action_spaces", "has_actions"):

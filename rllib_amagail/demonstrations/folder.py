@@ -82,7 +82,7 @@ def kind_of(part: Location) -> Demonstrations:
 def _check_total(location: Location, parts: list[Location], max_bytes: int) -> None:
     total = 0
     for part in parts:
-        total += parquet.contents_size(part, max_bytes)
+        total += parquet.read_footer(part, max_bytes).num_bytes
         if total > max_bytes:
             raise DemonstrationsError(
                 f"{location.name}: found more than {max_bytes} bytes of contents in the parts up "

@@ -8,6 +8,7 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,15 @@ _ENCODINGS = {
 _FIXED_WIDTH = 17  # bytes of a decoded row's episode, round and participation
 
 
+@dataclass(frozen=True)
+class Footer:
+    """The contents of a file, as it says: not checked against its rows."""
+
+    about: metadata.Metadata
+    num_rows: int  # of all agents
+    num_bytes: int  # in memory, an upper bound
+
+
 def write(
     path: str | os.PathLike[str], records: Mapping[str, AgentRecord], description: dict[str, Any]
 ) -> None:
@@ -90,11 +100,11 @@ def read(location: Location, max_bytes: int, *, with_rows: bool = True) -> dict[
         return _read(source, max_bytes, with_rows)
 
 
-def contents_size(location: Location, max_bytes: int) -> int:
-    """Bytes that the contents of a file will take in memory, by its footer; refuses as `read`."""
+def read_footer(location: Location, max_bytes: int = MAX_BYTES) -> Footer:
+    """What a file says about its contents, without reading them; refuses as `read`."""
     with _opened(location) as source:
         footer, about = _footer(source, max_bytes)
-        return max(source.size(), _size(footer, about))
+        return Footer(about, footer.num_rows, max(source.size(), _size(footer, about)))
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class CloningTorchLearner(LearnerBase):
             module_id: np.random.default_rng(self.config.seed or 0) for module_id in self._agents
         }
         held_out = self.config.load_validation_demonstrations()
-        self._validation_rows: dict[str, ExpertRows] = (
+        self._validation_rows: Mapping[str, ExpertRows] = (
             {} if held_out is None else held_rows(self.config, self.module, held_out).rows
         )
 

@@ -58,7 +58,7 @@ class ExpertRows:
                 or pairs are to be judged, but there are none.
         """
         rows = cls.gather(demonstrations, agents, observation_space, action_space, phi, judged)
-        return cls.join([] if rows is None else [rows], agents, demonstrations.num_episodes)
+        return cls._checked(rows, agents, demonstrations.num_episodes)
 
     @classmethod
     def gather(
@@ -102,23 +102,26 @@ class ExpertRows:
         Raises:
             DemonstrationsError: no rows, or nothing to judge.
         """
-        if not parts:
+        return cls._checked(cls._concatenate(parts) if parts else None, agents, num_episodes)
+
+    @classmethod
+    def _checked(
+        cls, rows: ExpertRows | None, agents: Sequence[str], num_episodes: int
+    ) -> ExpertRows:
+        if rows is None:
             raise DemonstrationsError(
                 f"agents {list(agents)} have no turn in {num_episodes} episodes; "
                 "expected one or more. Use more episodes, here and for every learner"
             )
-        joined = cls._concatenate(parts)
-        if len(joined.inputs) == 0:
+        if len(rows.inputs) == 0:
             raise DemonstrationsError(
                 f"agents {list(agents)} have no two turns in one episode; expected some, because "
                 "discriminator_inputs is 'state_pair'. Record longer episodes, or set 'state'"
             )
-        return joined
+        return rows
 
     @classmethod
     def _concatenate(cls, parts: Sequence[ExpertRows]) -> ExpertRows:
-        if len(parts) == 1:
-            return parts[0]
         return cls(*(_join([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
 

@@ -209,9 +209,8 @@ def _streams(
     if largest.num_bytes > window_bytes:
         raise DemonstrationsError(
             f"{largest.path}: found {largest.num_bytes} bytes of rows, expected at most "
-            f"{window_bytes}, because {len(shares)} windows and their successors share "
-            f"demonstrations_memory, {config.demonstrations_memory} bytes: record fewer episodes "
-            "a part, or raise demonstrations_memory"
+            f"{window_bytes}: demonstrations_memory, {config.demonstrations_memory} bytes, is for "
+            f"{2 * len(shares)} windows. Record fewer episodes a part, or raise it"
         )
     return tuple(
         StreamedRows(share, sorter, window_bytes=window_bytes, seed=config.seed or 0)

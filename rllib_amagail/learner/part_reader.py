@@ -60,6 +60,6 @@ def _rows_from_columns(columns: dict[str, Any]) -> dict[str, ExpertRows]:
         if column is not None:
             found.setdefault(module_id, {})[name] = np.asarray(column)
     return {
-        module_id: ExpertRows(**{name: rows.get(name) for name in _FIELDS})
+        module_id: ExpertRows(rows["observations"], rows.get("actions"), rows["inputs"])
         for module_id, rows in found.items()
     }

@@ -84,4 +84,3 @@ class RowSorter:
 
     def _how(self, module_id: str) -> tuple[gym.Space, gym.Space, Phi, DiscriminatorInputs]:
         return (*self.spaces[module_id], self.phi, self.judged)
-
