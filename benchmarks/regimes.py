@@ -28,6 +28,8 @@ from regimes_run import run_cell
 from regimes_settings import QUICK, Lengths, settings_of
 from rich.console import Console
 
+from rllib_amagail.local_ray import start_local_ray
+
 FOLDER = Path(__file__).parent / "regimes"
 PAGE = Path(__file__).parent.parent / "docs" / "when_to_use.md"
 
@@ -41,7 +43,7 @@ def run_missing(wanted: list[Cell], lengths: Lengths, results: JsonLines, minute
     machine, commit = describe_machine()
     origin = {"commit": commit, "machine": machine.split(";")[0]}
     torch.set_num_threads(1)
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    start_local_ray(num_cpus=1, log_to_driver=False)
     began = time.monotonic()
     try:
         for number, cell in enumerate(missing):

@@ -55,7 +55,8 @@ def serve(folder: Path, memory: int) -> None:
     with ray_session():
         before = peak_megabytes()
         config = AMAGAILConfig().environment(GAME).debugging(seed=0, log_level="ERROR")
-        config.imitation(demonstrations=str(folder), demonstrations_memory=memory, bc_steps=0)
+        config.imitation(demonstrations=str(folder), bc_steps=0)
+        config.streaming(demonstrations_memory=memory)
         began = time.monotonic()
         algorithm = config.build_algo()
         algorithm.train()

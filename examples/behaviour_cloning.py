@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 
-import ray
-
 from rllib_amagail import MultiAgentBCConfig
 from rllib_amagail.algorithm.policies import policies_of
 from rllib_amagail.demonstrations import bundled_path
 from rllib_amagail.evaluation import play_episodes
+from rllib_amagail.local_ray import start_local_ray
 
 
 def main(arguments: list[str] | None = None) -> tuple[float, float]:
@@ -21,8 +20,7 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
     parser.add_argument("--game", default="stochastic_cooperative_navigation")
     parser.add_argument("--iterations", type=int, default=10)
     chosen = parser.parse_args(arguments)
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, logging_level="ERROR")
+    start_local_ray()
 
     config = (
         MultiAgentBCConfig()

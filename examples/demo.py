@@ -15,7 +15,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import ray
 import torch
 from PIL import Image
 from rich.console import Console
@@ -29,6 +28,7 @@ from rllib_amagail.evaluation import Policy, play_episodes, random_policy
 from rllib_amagail.games import NULL_ACTION, NUM_ACTIONS, make_game
 from rllib_amagail.games.reference_scores import reference_scores
 from rllib_amagail.games.rendering import render_world
+from rllib_amagail.local_ray import start_local_ray
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -229,8 +229,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("demo_results"))
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    start_local_ray(log_to_driver=False)
     run(chosen.iterations, chosen.demonstrations, chosen.episodes, chosen.seed, chosen.output)
 
 

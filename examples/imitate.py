@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import argparse
 
-import ray
-
 from rllib_amagail import AMAGAILConfig
 from rllib_amagail.algorithm.export import export_learned
+from rllib_amagail.local_ray import start_local_ray
 
 
 def main(arguments: list[str] | None = None) -> float:
@@ -20,8 +19,7 @@ def main(arguments: list[str] | None = None) -> float:
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--output", default="imitated")
     chosen = parser.parse_args(arguments)
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, logging_level="ERROR")
+    start_local_ray()
 
     config = (
         AMAGAILConfig()

@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 import torch
 from safetensors.numpy import load_file, save_file
 
@@ -45,6 +44,7 @@ from rllib_amagail.evaluation import Policy, play_episodes, random_policy
 from rllib_amagail.experts import expert_policies, record_policies
 from rllib_amagail.games import make_game
 from rllib_amagail.learned_policy import save_learned
+from rllib_amagail.local_ray import start_local_ray
 
 SEED = 2019
 MEASURED_EPISODES = 1000
@@ -227,8 +227,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not games:
         parser.error(f"name a game or --all; games: {', '.join(EXPERTS)}")
     torch.set_num_threads(1)
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, logging_level="ERROR")
+    start_local_ray()
     chosen.output.mkdir(parents=True, exist_ok=True)
     experts = EXPERTS | ADAPTIVE if chosen.adaptive else EXPERTS
     for game in games:

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-import ray
 from pettingzoo import ParallelEnv
 from ray import tune
 
 from rllib_amagail import AMAGAILConfig, Demonstrations, IndependentStochastic, TurnBasedEnv
+from rllib_amagail.local_ray import start_local_ray
 
 STREET = 10  # positions 0 to 10
 ROUNDS = 20
@@ -115,8 +115,7 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
     parser.add_argument("--iterations", type=int, default=8)
     parser.add_argument("--output", type=Path, default=Path("couriers.parquet"))
     chosen = parser.parse_args(arguments)
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, logging_level="ERROR")
+    start_local_ray()
 
     experts = expert_episodes(chosen.episodes, seed=0)
     experts.save(chosen.output)

@@ -28,8 +28,9 @@ def _one_thread() -> None:
 def ray_session() -> Iterator[None]:
     """A local Ray that pretends to four cores, so that remote runners and learners fit."""
     import rllib_amagail
+    from rllib_amagail.local_ray import start_local_ray
 
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    start_local_ray(num_cpus=4, log_to_driver=False)
     rllib_amagail.register()
     yield
     ray.shutdown()

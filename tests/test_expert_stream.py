@@ -150,12 +150,12 @@ def config_of(recording: Path, **settings: Any) -> AMAGAILConfig:
         .training(train_batch_size_per_learner=40, minibatch_size=20)
         .imitation(
             demonstrations=str(recording),
-            demonstrations_memory=memory,
             discriminator_batch_size=8,
             bc_steps=20,
             bc_batch_size=16,
             **settings,
         )
+        .streaming(demonstrations_memory=memory)
         .debugging(seed=0, log_level="ERROR")
     )
 
@@ -189,12 +189,8 @@ def test_cloning_from_a_stream_learns_the_expert(recording: Path) -> None:
     algorithm = (
         MultiAgentBCConfig()
         .training(lr=1e-2)
-        .imitation(
-            demonstrations=str(recording),
-            demonstrations_memory=memory,
-            bc_steps=200,
-            bc_batch_size=32,
-        )
+        .imitation(demonstrations=str(recording), bc_steps=200, bc_batch_size=32)
+        .streaming(demonstrations_memory=memory)
         .debugging(seed=0, log_level="ERROR")
         .build_algo()
     )
@@ -213,19 +209,18 @@ def test_two_learners_stream_their_own_parts(recording: Path) -> None:
 
 
 def test_a_part_must_fit_into_a_window(recording: Path) -> None:
-    config = config_of(recording).imitation(demonstrations_memory=100)
+    config = config_of(recording).streaming(demonstrations_memory=100)
     with pytest.raises(DemonstrationsError, match=r"part-.*Record fewer episodes a part"):
         config.build_algo()
 
 
 def test_small_demonstrations_are_held(recording: Path) -> None:
-    config = config_of(recording).imitation(demonstrations_memory=10**9)
+    config = config_of(recording).streaming(demonstrations_memory=10**9)
     assert config.streamed_demonstrations() is None
 
 
 def test_a_stream_holds_out_nothing(recording: Path) -> None:
-    config = MultiAgentBCConfig().imitation(
-        demonstrations=str(recording), demonstrations_memory=1, validation_share=0.5
-    )
+    config = MultiAgentBCConfig().imitation(demonstrations=str(recording), validation_share=0.5)
+    config.streaming(demonstrations_memory=1)
     with pytest.raises(ValueError, match=r"validation_share is 0\.5.*streamed"):
         config.validate()

@@ -27,6 +27,7 @@ LAYERS = {
     "envs": 2,
     "runners": 2,
     "learner": 2,
+    "local_ray": 2,
     "recorded_episodes": 2,
     "recording": 2,
     "testing": 2,

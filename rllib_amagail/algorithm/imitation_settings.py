@@ -60,7 +60,6 @@ class ImitationSettings(PPOConfig):
         critic: str = NotProvided,
         demonstrations: str | os.PathLike | Demonstrations | None = NotProvided,
         num_demonstrations: int | None = NotProvided,
-        demonstrations_memory: int = NotProvided,
         phi: Phi = NotProvided,
         reward_source: str = NotProvided,
         reward_form: RewardForm = NotProvided,
@@ -88,7 +87,6 @@ class ImitationSettings(PPOConfig):
             critic: V sees what the agent sees ("own"), or the other agents, too ("joint").
             demonstrations: Z: a `Demonstrations`, its file, folder or address. None: the game's.
             num_demonstrations: use the first so many episodes of Z. None: all.
-            demonstrations_memory: bytes of Z a learner holds. A larger Z is streamed, in windows.
             phi: what becomes of phi. "filtered": dropped (lines 5 and 10; AMAGAIL). "chosen": an
                 ordinary action that agents see and choose every round (MAGAIL); the discriminator
                 judges the action chosen. "executed": the same, but it judges what the game
@@ -115,6 +113,18 @@ class ImitationSettings(PPOConfig):
             bc_loss_coeff: weight of -E_XE[log pi_theta(a|s)] in the policy's loss, on
                 ``bc_batch_size`` expert rows a minibatch; needs no cloned policy.
             value_only_iterations: iterations at the start in which only the baseline V_nu learns.
+
+        Returns:
+            This config.
+        """
+        return self._set(locals())
+
+    def streaming(self, *, demonstrations_memory: int = NotProvided) -> Self:
+        """Set what becomes of demonstrations that are larger than memory.
+
+        Args:
+            demonstrations_memory: bytes of Z's rows that a learner holds. A Z of part files that
+                takes more is streamed in windows; see docs/large_demonstrations.md.
 
         Returns:
             This config.

@@ -6,10 +6,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
 from rllib_amagail.cli.errors import CommandError, one_line
+from rllib_amagail.local_ray import start_local_ray
 
 # Ray reports a failed trial as a traceback and warns on every run; `train` says in one line what
 # matters. The levels are for no -v, -v and -vv.
@@ -49,14 +51,16 @@ def ray_session(
         yield
         return
     try:
-        ray.init(
-            address=address or "local",
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-            include_dashboard=None if address else False,
-            log_to_driver=verbosity > 1,
-            logging_level=logging.WARNING if verbosity else logging.ERROR,
-        )
+        options: dict[str, Any] = {
+            "num_cpus": num_cpus,
+            "num_gpus": num_gpus,
+            "log_to_driver": verbosity > 1,
+            "logging_level": logging.WARNING if verbosity else logging.ERROR,
+        }
+        if address:
+            ray.init(address=address, **options)
+        else:
+            start_local_ray(**options)
     except Exception as error:
         raise CommandError(f"Ray does not start: {one_line(error)}") from error
     set_verbosity(verbosity)  # ray.init sets up loggers, too
