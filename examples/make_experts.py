@@ -44,7 +44,7 @@ from rllib_amagail.algorithm.expert_training import (
 from rllib_amagail.evaluation import Policy, play_episodes, random_policy
 from rllib_amagail.experts import expert_policies, record_policies
 from rllib_amagail.games import make_game
-from rllib_amagail.learned_policy import save_learned
+from rllib_amagail.learned_files import save_learned
 
 SEED = 2019
 MEASURED_EPISODES = 1000

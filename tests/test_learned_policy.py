@@ -14,7 +14,8 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 from safetensors.numpy import save_file
 
-from rllib_amagail.learned_policy import PolicyFileError, load_policy, save_learned
+from rllib_amagail.learned_files import LearnedFileError, save_learned
+from rllib_amagail.learned_policy import load_policy
 
 ENCODER, HEAD = "encoder.actor_encoder.net.mlp.0", "pi.net.mlp.0"
 MODEL = {"fcnet_hiddens": [1], "fcnet_activation": "tanh", "vf_share_layers": False}
@@ -89,13 +90,13 @@ def test_a_json_that_is_no_policy_is_refused(
 ) -> None:
     path = save_tiny(tmp_path)
     changed_json(path, **changed)
-    with pytest.raises(PolicyFileError, match=message) as caught:
+    with pytest.raises(LearnedFileError, match=message) as caught:
         load_policy(path)
     assert str(path) in str(caught.value)
 
 
 def test_actions_must_be_discrete(tmp_path: Path) -> None:
-    with pytest.raises(PolicyFileError, match="expected a Discrete space"):
+    with pytest.raises(LearnedFileError, match="expected a Discrete space"):
         load_policy(save_tiny(tmp_path, action_space=Box(-1, 1, (2,))))
 
 
@@ -134,7 +135,7 @@ def test_weights_that_do_not_fit_the_json_are_refused(
 ) -> None:
     weights = tiny_weights()
     spoil(weights)
-    with pytest.raises(PolicyFileError, match=message) as caught:
+    with pytest.raises(LearnedFileError, match=message) as caught:
         load_policy(save_tiny(tmp_path, weights))
     assert str(tmp_path / "tiny.safetensors") in str(caught.value)
 
@@ -160,21 +161,21 @@ def test_damaged_and_malicious_files_are_refused_and_never_run(tmp_path: Path) -
     whole = weights.read_bytes()
     for content in (pickled, b"", whole[:-5], (2**63).to_bytes(8, "little") + whole):
         weights.write_bytes(content)
-        with pytest.raises(PolicyFileError, match=r"tiny\.safetensors: "):
+        with pytest.raises(LearnedFileError, match=r"tiny\.safetensors: "):
             load_policy(path)
     for content in (pickled, b"[" * 10**5, b"[]", b" " * (2**20 + 1)):
         path.write_bytes(content)
-        with pytest.raises(PolicyFileError, match=r"tiny\.json: "):
+        with pytest.raises(LearnedFileError, match=r"tiny\.json: "):
             load_policy(path)
     assert not harm.exists()
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(PolicyFileError, match=r"nowhere\.json"):
+    with pytest.raises(LearnedFileError, match=r"nowhere\.json"):
         load_policy(tmp_path / "nowhere.json")
     path = save_tiny(tmp_path)
     (tmp_path / "tiny.safetensors").unlink()
-    with pytest.raises(PolicyFileError, match=r"tiny\.safetensors"):
+    with pytest.raises(LearnedFileError, match=r"tiny\.safetensors"):
         load_policy(path)
 
 

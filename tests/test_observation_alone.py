@@ -19,7 +19,7 @@ from rllib_amagail.demonstrations import AgentRecord, Demonstrations, concatenat
 from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.judged_rows import comparable_rows, encode_turns
 from rllib_amagail.learner.phi_filter import filter_phi
-from rllib_amagail.learner.row_encoder import RowEncoder
+from rllib_amagail.row_encoder import RowEncoder
 from rllib_amagail.learner.turns import EpisodesToTurns, TurnBatch
 from tests.demonstration_samples import SPACES, assert_same, example
 from tests.demonstration_samples import play as play_demonstrations

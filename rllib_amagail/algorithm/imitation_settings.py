@@ -15,7 +15,7 @@ from rllib_amagail.adversarial import RewardForm
 from rllib_amagail.algorithm.generator_defaults import GENERATOR_DEFAULTS
 from rllib_amagail.demonstrations import Demonstrations
 from rllib_amagail.learner.expert_rows import Phi
-from rllib_amagail.learner.row_encoder import DiscriminatorInputs
+from rllib_amagail.row_encoder import DiscriminatorInputs
 
 
 class ImitationSettings(PPOConfig):
@@ -30,6 +30,7 @@ class ImitationSettings(PPOConfig):
         self.phi: Phi = "filtered"
         self.reward_source = "discriminator"
         self.reward_form: RewardForm = "gail"
+        self.reward_shaping = False
         self.normalise_rewards = True
         self.discriminator_hiddens: Sequence[int]
         self.discriminator_lr: float
@@ -62,6 +63,7 @@ class ImitationSettings(PPOConfig):
         phi: Phi = NotProvided,
         reward_source: str = NotProvided,
         reward_form: RewardForm = NotProvided,
+        reward_shaping: bool = NotProvided,
         normalise_rewards: bool = NotProvided,
         discriminator_hiddens: Sequence[int] = NotProvided,
         discriminator_lr: float = NotProvided,
@@ -93,6 +95,8 @@ class ImitationSettings(PPOConfig):
             reward_source: "discriminator"; "environment" to train on the true reward (experts;
                 no demonstrations needed); "zero" for the control without any reward.
             reward_form: "gail" -log D_w (equation 14), "airl" logit, "magail" 2 sigmoid - 1.
+            reward_shaping: with "airl", split the logit into a reward g(s, a) and a shaping term of
+                potentials, which is left out of exported rewards (`Judge`; arXiv:1907.13220).
             normalise_rewards: divide rewards by their running deviation.
             discriminator_hiddens: widths of the hidden layers of D_w.
             discriminator_lr: step size of w (AdamW; K-FAC with "mack").

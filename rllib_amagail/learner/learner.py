@@ -115,7 +115,7 @@ class AMAGAILTorchLearner(LearnerBase):
         )
 
     def _encode(self, module_id: str, turns: TurnBatch) -> torch.Tensor:
-        """``[T, W]`` discriminator inputs."""
+        """``[T, R]`` discriminator rows."""
         inputs = encode_turns(self._agents[module_id].encoder, turns, self.config.phi)
         return torch.from_numpy(inputs).to(self._device)
 
@@ -126,7 +126,7 @@ class AMAGAILTorchLearner(LearnerBase):
         diagnostics = update_discriminator(
             self.module[name],
             self.get_optimizer(name),
-            agent.expert_inputs,
+            agent.rows_to_judge(),
             inputs[torch.from_numpy(comparable_rows(agent.encoder, turns))],
             steps=self.config.discriminator_steps,
             batch_size=self.config.discriminator_batch_size,

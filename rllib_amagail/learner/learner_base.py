@@ -29,8 +29,14 @@ class LearnerBase(PPOTorchLearner):
         """Build modules and optimizers, load the demonstrations, standardise D's inputs."""
         super().build()
         agents = sorted(mid for mid in self.module.keys() if self._is_agent(mid))  # noqa: SIM118
-        judged = self.config.discriminator_inputs
-        self._agents = {mid: AgentState(self.module[mid].unwrapped(), judged) for mid in agents}
+        self._agents = {
+            mid: AgentState(
+                self.module[mid].unwrapped(),
+                self.config.discriminator_inputs,
+                self.config.shaping_discount(mid),
+            )
+            for mid in agents
+        }
         # Learners draw different rows of their different shares.
         entropy = None if self.config.seed is None else [self.config.seed, self._learner_index]
         self._rng = np.random.default_rng(entropy)
@@ -74,7 +80,8 @@ class LearnerBase(PPOTorchLearner):
             if self.config.reward_source == "discriminator":
                 discriminator = self.module[discriminator_id(module_id)].unwrapped()
                 discriminator.standardise_with(everything[module_id].inputs)
-                inputs = share[module_id].inputs
+                agent.expert_share = share[module_id]
+                inputs = agent.expert_share.inputs
                 agent.expert_inputs = torch.from_numpy(inputs).to(self._device)
 
     def get_state(
