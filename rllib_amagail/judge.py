@@ -26,6 +26,9 @@ class Judge(torch.nn.Module):
     `build` comes before anything else.
     """
 
+    input_mean: torch.Tensor
+    input_scale: torch.Tensor
+
     def build(self, encoder: RowEncoder, hiddens: Sequence[int]) -> None:
         """Make the networks, with hidden layers of these widths."""
         self._inputs, self._features = encoder.input_size, encoder.feature_size

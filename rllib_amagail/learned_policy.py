@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -132,9 +131,18 @@ class PolicyNetwork:
             for part in np.split(mask, cuts, axis=1):
                 if not (allows := part.any(axis=1)).all():
                     row = int(np.argmin(allows))
-                    raise ValueError(f"the mask of row {row} allows no action, expected one or more")
+                    raise ValueError(
+                        f"the mask of row {row} allows no action, expected one or more"
+                    )
             logits = np.where(mask, logits, np.finfo(np.float64).min)
         return np.split(logits, cuts, axis=1)
+
+    def probabilities(self, features: np.ndarray, mask: np.ndarray | None) -> list[np.ndarray]:
+        """``[B, n]`` of each component; raises as `logits`."""
+        powers = [
+            np.exp(part - part.max(axis=1, keepdims=True)) for part in self.logits(features, mask)
+        ]
+        return [part / part.sum(axis=1, keepdims=True) for part in powers]
 
     def choose(
         self, features: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator | None
@@ -265,8 +273,8 @@ class LearnedPolicy:
                 "act(deterministic=True) gives the mean"
             )
         features, allowed, is_single = _look(network, observation, mask)
-        parts = tuple(_softmax(part) for part in network.logits(features, allowed))
-        parts = tuple(part[0] for part in parts) if is_single else parts
+        found = network.probabilities(features, allowed)
+        parts = tuple(part[0] if is_single else part for part in found)
         return parts if network.actions.shape else parts[0]
 
 
@@ -318,8 +326,3 @@ def _look(
             f"{network.actions.space} (none for a Box)"
         )
     return features, given if allowed is None else given & allowed, is_single
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)

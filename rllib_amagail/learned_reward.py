@@ -260,7 +260,9 @@ class LearnedReward:
             array = array[None]
         array = np.array(layout.encode(array))
         if len(array) != rows:
-            raise ValueError(f"found {len(array)} actions for {rows} observations, expected as many")
+            raise ValueError(
+                f"found {len(array)} actions for {rows} observations, expected as many"
+            )
         if not layout.sizes:
             array = np.clip(array, layout.low, layout.high)
         if network.phi == "executed":

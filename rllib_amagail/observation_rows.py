@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -54,11 +53,9 @@ def _is_single(space: Space, observation: Any) -> bool:
         keys = space.spaces.keys() if isinstance(space, Dict) else range(len(space.spaces))
         # A mask has one shape only, so that it tells the two apart whatever the other parts are.
         key = MASK_KEY if MASK_KEY in keys else next(iter(keys))
-        if not isinstance(observation, Mapping | tuple):
-            return False
         try:
-            observation = observation[key]  # type: ignore[call-overload]
-        except (KeyError, IndexError):
+            observation = observation[key]
+        except (KeyError, IndexError, TypeError):
             return False  # `flatten` says what is missing
         space = space.spaces[key]
     return np.ndim(observation) == len(space.shape or ())

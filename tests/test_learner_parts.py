@@ -20,9 +20,9 @@ from rllib_amagail.learner.discriminator_update import update_discriminator
 from rllib_amagail.learner.expert_rows import ExpertRows, load_expert_rows
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches, update_by_ppo
 from rllib_amagail.learner.relabelling import discriminator_rewards
-from rllib_amagail.row_encoder import RowEncoder
 from rllib_amagail.learner.sharding import EpisodeShards, episodes_of
 from rllib_amagail.learner.turns import TurnBatch
+from rllib_amagail.row_encoder import RowEncoder
 from rllib_amagail.running_moments import RunningMoments
 from tests.toys import CHOICES, HORIZON, echo_demonstrations
 

@@ -28,6 +28,8 @@ class Discriminator(TorchRLModule, Judge):
     a turn it sees, and may have ``shaping_discount`` (`RowEncoder`).
     """
 
+    model_config: dict[str, Any]
+
     def setup(self) -> None:
         encoder = RowEncoder(
             self.observation_space,

@@ -9,8 +9,8 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 
 from rllib_amagail.learner.behaviour_cloning import policy_parameters
 from rllib_amagail.learner.expert_rows import ExpertRows, Phi
-from rllib_amagail.row_encoder import RowEncoder
 from rllib_amagail.learner.turns import TurnBatch
+from rllib_amagail.row_encoder import RowEncoder
 
 
 def encode_turns(encoder: RowEncoder, turns: TurnBatch, phi: Phi) -> np.ndarray:

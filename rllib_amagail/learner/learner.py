@@ -32,6 +32,7 @@ from rllib_amagail.learner.ppo_generator import ppo_loss, update_by_ppo
 from rllib_amagail.learner.relabelling import discriminator_rewards
 from rllib_amagail.learner.sharding import episodes_of
 from rllib_amagail.learner.step_metrics import log_steps
+from rllib_amagail.learner.true_rewards import CORRELATION, correlations_of_turns
 from rllib_amagail.learner.turns import TurnBatch
 
 _ANCHOR_LOGITS = "anchor_dist_inputs"
@@ -145,6 +146,8 @@ class AMAGAILTorchLearner(LearnerBase):
         if self.config.reward_source == "discriminator":
             discriminator = self.module[discriminator_id(module_id)]
             rewards = discriminator_rewards(discriminator, inputs, self.config.reward_form)
+            found = correlations_of_turns(turns, rewards)
+            self.metrics.log_dict({CORRELATION: found}, key=module_id, window=1)
         self.metrics.log_dict(
             {
                 "reward_mean": float(rewards.mean()),
