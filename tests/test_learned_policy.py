@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from safetensors.numpy import save_file
 
-from rllib_amagail.learned_files import LearnedFileError, save_learned
-from rllib_amagail.learned_policy import load_policy
+from rllib_amagail.learned_files import LearnedFileError, save_index, save_learned
+from rllib_amagail.learned_policy import LearnedPolicy, load_policy
 
 ENCODER, HEAD = "encoder.actor_encoder.net.mlp.0", "pi.net.mlp.0"
 MODEL = {"fcnet_hiddens": [1], "fcnet_activation": "tanh", "vf_share_layers": False}
@@ -95,9 +95,116 @@ def test_a_json_that_is_no_policy_is_refused(
     assert str(path) in str(caught.value)
 
 
-def test_actions_must_be_discrete(tmp_path: Path) -> None:
+def test_a_plain_function_has_discrete_actions(tmp_path: Path) -> None:
+    path = save_tiny(tmp_path, action_space=Box(-1, 1, (1,)))
     with pytest.raises(LearnedFileError, match="expected a Discrete space"):
-        load_policy(save_tiny(tmp_path, action_space=Box(-1, 1, (2,))))
+        load_policy(path)
+
+
+# --- policies of a folder -------------------------------------------------------------------------
+
+
+def load_tiny(folder: Path, weights: dict[str, np.ndarray] | None = None, **changed: Any) -> Any:
+    save_tiny(folder / "policies", weights, **changed)
+    save_index(folder, {"a": "tiny", "b": "tiny"})
+    return LearnedPolicy.load(folder)
+
+
+SEEN = np.array([np.arctanh(0.25 * np.log(3.0)), 9.0], np.float32)  # logits 0 and log 3
+
+
+def test_probabilities_are_the_softmax(tmp_path: Path) -> None:
+    policy = load_tiny(tmp_path)
+    assert policy.agents == ("a", "b")
+    np.testing.assert_allclose(policy.action_probabilities("a", SEEN), [0.25, 0.75])
+    np.testing.assert_allclose(policy.action_probabilities("b", SEEN[None], [[1, 0]]), [[1, 0]])
+    assert policy.act("a", SEEN, deterministic=True) == 1
+    assert policy.act("a", SEEN, [1, 0], deterministic=True) == 0
+    rng = np.random.default_rng(0)
+    assert policy.act("a", np.tile(SEEN, (4, 1)), rng=rng).shape == (4,)
+
+
+def test_components_of_multidiscrete_actions_are_drawn_apart(tmp_path: Path) -> None:
+    weights = tiny_weights()
+    weights[f"{HEAD}.weight"] = np.array([[0.0], [4.0], [0.0]], np.float32)
+    weights[f"{HEAD}.bias"] = np.zeros(3, np.float32)
+    # One component of one choice, one of two; the second's logits are 4 tanh and 0.
+    policy = load_tiny(tmp_path, weights, action_space=MultiDiscrete([1, 2]))
+    first, second = policy.action_probabilities("a", SEEN[None])
+    np.testing.assert_allclose(first, [[1.0]])
+    np.testing.assert_allclose(second, [[0.75, 0.25]])
+    drawn = policy.act("a", np.tile(SEEN, (20_000, 1)), rng=np.random.default_rng(0))
+    assert drawn[:, 0].max() == 0
+    assert abs(drawn[:, 1].mean() - 0.25) < 4 * np.sqrt(0.75 * 0.25 / len(drawn))
+
+
+def gaussian(deviation: float, *, free: bool = False) -> dict[str, np.ndarray]:
+    """The mean is 4 tanh(first feature)."""
+    weights = tiny_weights()
+    weights[f"{HEAD}.weight"] = np.array([[4.0], [0.0]], np.float32)
+    weights[f"{HEAD}.bias"] = np.array([0.0, np.log(deviation)], np.float32)
+    if free:
+        weights = {
+            name: array[:1] if name.startswith(HEAD) else array for name, array in weights.items()
+        }
+        weights["pi.log_std"] = np.array([np.log(deviation)], np.float32)
+    return weights
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_continuous_actions_are_drawn_from_a_gaussian(tmp_path: Path, free: bool) -> None:
+    space = Box(-np.inf, np.inf, (1,), np.float32)
+    model = MODEL | {"free_log_std": free}
+    policy = load_tiny(tmp_path, gaussian(0.5, free=free), action_space=space, model=model)
+    mean = np.log(3.0)
+    np.testing.assert_allclose(policy.act("a", SEEN, deterministic=True), [mean], rtol=1e-6)
+    drawn = policy.act("a", np.tile(SEEN, (20_000, 1)), rng=np.random.default_rng(0))
+    assert drawn.dtype == np.float32
+    assert abs(drawn.mean() - mean) < 4 * 0.5 / np.sqrt(len(drawn))
+    assert abs(drawn.std() - 0.5) < 0.02
+    with pytest.raises(ValueError, match="has no probabilities"):
+        policy.action_probabilities("a", SEEN)
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({}, 0.4),
+        ({"clip_actions": True}, 1.0),
+        ({"normalize_actions": True}, 3.8),  # from [-1, 1] to [1, 5]: 3 + 2 * 0.4
+    ],
+)
+def test_bounds_are_kept_as_rllib_keeps_them(
+    tmp_path: Path, rules: dict[str, bool], expected: float
+) -> None:
+    space = Box(1.0, 5.0, (1,), np.float32)
+    policy = load_tiny(tmp_path, gaussian(1.0), action_space=space, model=MODEL | rules)
+    seen = np.array([np.arctanh(0.1), 0.0], np.float32)  # the mean is 0.4
+    np.testing.assert_allclose(policy.act("a", seen, deterministic=True), [expected], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({}, "either rng="),
+        ({"deterministic": True, "rng": np.random.default_rng(0)}, "either rng="),
+        ({"deterministic": True, "agent": "c"}, "found agent 'c', expected one of a, b"),
+        ({"deterministic": True, "mask": [1, 0, 1]}, r"mask of shape \(3,\), expected \(1, 2\)"),
+        ({"deterministic": True, "mask": [0, 0]}, "mask of row 0 allows no action"),
+        ({"deterministic": True, "observation": np.zeros(3)}, r"found shape \(1, 3\)"),
+    ],
+)
+def test_wrong_calls_say_what_is_expected(
+    tmp_path: Path, call: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_tiny(tmp_path).act(**({"agent": "a", "observation": SEEN} | call))
+
+
+def test_a_folder_without_an_index_says_so(tmp_path: Path) -> None:
+    save_tiny(tmp_path / "policies")
+    with pytest.raises(LearnedFileError, match=r"learned\.json"):
+        LearnedPolicy.load(tmp_path)
 
 
 def narrow(weights: dict[str, np.ndarray]) -> None:

@@ -271,6 +271,7 @@ def test_learners_share_the_episodes_without_overlap() -> None:
         policy_mapping_fn=lambda agent, episode: agent,
         phi="filtered",
         discriminator_inputs="state_action",
+        shaping_discount=lambda module_id: None,
     )
     module = SimpleNamespace(observation_space=SEEN, action_space=CHOOSE)
     modules = {"agent_1": module, "agent_2": module}

@@ -41,7 +41,9 @@ class LearnedRewardEnv(MultiAgentEnv):
     def __init__(self, env: MultiAgentEnv, reward: LearnedReward | str | os.PathLike[str]) -> None:
         super().__init__()
         self.env = env
-        self.reward = reward if isinstance(reward, LearnedReward) else LearnedReward.load(reward)
+        self.reward = (
+            LearnedReward.load(reward) if isinstance(reward, str | os.PathLike) else reward
+        )
         self.possible_agents = list(env.possible_agents)
         self.agents = list(self.possible_agents)
         self.observation_spaces = dict(env.observation_spaces)
