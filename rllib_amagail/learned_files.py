@@ -3,10 +3,12 @@
 A folder has ``learned.json``, which says which module each agent has, and per module
 ``policies/<module>.json`` and ``rewards/<module>.json`` with a ``.safetensors`` each. All of it is
 data: reading it runs nothing that it holds, and every number is checked against its description.
+Since version 2 a checksum covers both; files of version 1 have none.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
@@ -17,11 +19,11 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Space
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from rllib_amagail.space_json import space_from_dict, space_to_dict
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INDEX = "learned.json"
 FOLDERS = {"policy": "policies", "reward": "rewards"}
 _FIELDS = {
@@ -35,6 +37,7 @@ _FIELDS = {
     "provenance",
 }
 _INDEX_FIELDS = {"format_version", "kind", "agents"}
+_DIGEST = "sha256"
 _SUFFIX = ".safetensors"
 _MAX_JSON_BYTES = 2**20
 _MAX_WEIGHTS_BYTES = 2**28
@@ -51,6 +54,8 @@ class Description:
 
     path: Path
     weights: Path
+    digest: Any  # of JSON and weights, hexadecimal; None in version 1
+    stored: Mapping[str, Any]  # what the digest covers besides the weights
     observation_space: Space
     action_space: Space
     model: Mapping[str, Any]
@@ -90,7 +95,8 @@ def save_learned(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.ascontiguousarray(array) for key, array in weights.items()}
-    _replace(folder / f"{name}.safetensors", save(arrays))
+    content = save(arrays)
+    _replace(folder / f"{name}.safetensors", content)
     description = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
@@ -101,7 +107,7 @@ def save_learned(
         "model": dict(model),
         "provenance": dict(provenance),
     }
-    return _write_json(folder / f"{name}.json", description)
+    return _write_json(folder / f"{name}.json", description, content)
 
 
 def save_index(folder: str | os.PathLike[str], module_of: Mapping[str, str]) -> Path:
@@ -119,7 +125,9 @@ def read_index(folder: str | os.PathLike[str]) -> dict[str, str]:
     """
     path = Path(folder) / INDEX
     try:
-        agents = _read_json(path, _INDEX_FIELDS, "index")["agents"]
+        stored, digest = _read_json(path, _INDEX_FIELDS, "index")
+        _check_digest(digest, stored, b"")
+        agents = stored["agents"]
         if not isinstance(agents, dict) or not agents:
             raise ValueError(f"found agents {str(agents)[:100]}, expected a module per agent")
         for module in agents.values():
@@ -146,7 +154,7 @@ def read_description(path: str | os.PathLike[str], kind: str) -> Description:
     """
     path = Path(path)
     try:
-        stored = _read_json(path, _FIELDS, kind)
+        stored, digest = _read_json(path, _FIELDS, kind)
         name = stored["weights"]
         if not isinstance(name, str) or not _is_file_name(name) or Path(name).suffix != _SUFFIX:
             raise ValueError(
@@ -159,6 +167,8 @@ def read_description(path: str | os.PathLike[str], kind: str) -> Description:
         return Description(
             path=path,
             weights=path.parent / name,
+            digest=digest,
+            stored=stored,
             observation_space=space_from_dict(stored["observation_space"]),
             action_space=space_from_dict(stored["action_space"]),
             model=stored["model"],
@@ -169,23 +179,24 @@ def read_description(path: str | os.PathLike[str], kind: str) -> Description:
 
 
 def read_weights(
-    path: Path, expected: Mapping[str, tuple[int, ...]], optional: Collection[str] = ()
+    description: Description,
+    expected: Mapping[str, tuple[int, ...]],
+    optional: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
     """Finite float32 arrays of the expected names and shapes.
 
     Args:
-        path: the safetensors file.
+        description: names the safetensors file.
         expected: shape by name.
         optional: names of arrays ``[1]`` that may be there besides.
 
     Raises:
         LearnedFileError: anything else, or a file that is too large or damaged.
     """
+    path = description.weights
     try:
-        size = path.stat().st_size
-        if size > _MAX_WEIGHTS_BYTES:
-            raise ValueError(f"found {size} bytes, expected at most {_MAX_WEIGHTS_BYTES}")
-        arrays = load_file(path)
+        content = _read_bytes(path, _MAX_WEIGHTS_BYTES)
+        arrays = load(content)
         shapes = {name: array.shape for name, array in arrays.items()}
         allowed = {**expected, **{name: (1,) for name in optional if name in shapes}}
         if shapes != allowed:
@@ -198,6 +209,7 @@ def read_weights(
         for name, array in arrays.items():
             if array.dtype != np.float32 or not np.isfinite(array).all():
                 raise ValueError(f"found {name} {array.dtype}, expected finite float32 numbers")
+        _check_digest(description.digest, description.stored, content)
     # What safetensors makes of types that numpy lacks is a KeyError or an AttributeError.
     except (OSError, SafetensorError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise LearnedFileError(f"{path}: {error}") from error
@@ -234,29 +246,58 @@ def _is_file_name(name: str) -> bool:
     return name not in ("", ".", "..") and not set(name) & set("/\\\0") and len(name) <= 200
 
 
-def _read_json(path: Path, fields: set[str], kind: str) -> dict[str, Any]:
+def _read_bytes(path: Path, limit: int) -> bytes:
     size = path.stat().st_size
-    if size > _MAX_JSON_BYTES:
-        raise ValueError(f"found {size} bytes, expected at most {_MAX_JSON_BYTES}")
-    stored = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    if size > limit:
+        raise ValueError(f"found {size} bytes, expected at most {limit}")
+    return path.read_bytes()
+
+
+def _read_json(path: Path, fields: set[str], kind: str) -> tuple[dict[str, Any], Any]:
+    """The fields of a file, and its digest; None in version 1."""
+    content = _read_bytes(path, _MAX_JSON_BYTES)
+    stored = json.loads(content, parse_constant=_refuse_constant)
+    digest = stored.pop(_DIGEST, None) if isinstance(stored, dict) else None
     if not isinstance(stored, dict) or set(stored) != fields:
         found = sorted(stored)[:20] if isinstance(stored, dict) else type(stored).__name__
         raise ValueError(
             f"found the fields {found}, expected {sorted(fields)}: pass a file that "
             "export_learned wrote"
         )
-    for name, expected in (("kind", kind), ("format_version", FORMAT_VERSION)):
-        if type(stored[name]) is not type(expected) or stored[name] != expected:
-            raise ValueError(f"found {name} {str(stored[name])[:50]!r}, expected {expected!r}")
-    return stored
+    if stored["kind"] != kind:
+        raise ValueError(f"found kind {str(stored['kind'])[:50]!r}, expected {kind!r}")
+    version = stored["format_version"]
+    if type(version) is not int or version not in (1, FORMAT_VERSION):
+        raise ValueError(
+            f"found format_version {str(version)[:50]!r}, expected 1 or {FORMAT_VERSION}"
+        )
+    if (digest is None) != (version == 1):
+        raise ValueError(f"found {_DIGEST} {str(digest)[:50]} in version {version}")
+    return stored, digest
+
+
+def _check_digest(found: Any, stored: Mapping[str, Any], weights: bytes) -> None:
+    if found is not None and found != _digest(stored, weights):
+        raise ValueError(
+            "found contents that do not match the checksum in the JSON, expected the files as they "
+            "were written: export again, or copy both files again"
+        )
+
+
+def _digest(stored: Mapping[str, Any], weights: bytes) -> str:
+    """SHA-256 of the canonical JSON, without the digest, and of the weights."""
+    text = json.dumps(stored, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode() + b"\0" + weights).hexdigest()
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"found {name}, expected finite numbers")
 
 
-def _write_json(path: Path, stored: Mapping[str, Any]) -> Path:
-    _replace(path, (json.dumps(stored, indent=1, default=str, allow_nan=False) + "\n").encode())
+def _write_json(path: Path, stored: Mapping[str, Any], weights: bytes = b"") -> Path:
+    plain = json.loads(json.dumps(stored, default=str, allow_nan=False))
+    text = json.dumps({**plain, _DIGEST: _digest(plain, weights)}, indent=1)
+    _replace(path, (text + "\n").encode())
     return path
 
 

@@ -96,7 +96,7 @@ class PolicyNetwork:
         shapes = linear_shapes(names, [observations.feature_size, *hiddens, outputs])
         if is_free:
             shapes[_FREE_DEVIATION] = (outputs,)
-        arrays = read_weights(description.weights, shapes, [_CONSTANT])
+        arrays = read_weights(description, shapes, [_CONSTANT])
         wide = {name: array.astype(np.float64) for name, array in arrays.items()}
         return cls(
             name=description.path.stem,

@@ -79,7 +79,7 @@ class RewardNetwork:
         with torch.device("meta"):  # the file says how large; nothing is allocated before it agrees
             judge.build(encoder, check_widths("hiddens", model["hiddens"]))
         shapes = {name: tuple(array.shape) for name, array in judge.state_dict().items()}
-        arrays = read_weights(description.weights, shapes)
+        arrays = read_weights(description, shapes)
         if not (arrays["input_scale"] > 0).all():
             raise LearnedFileError(f"{description.weights}: found input_scale <= 0, expected > 0")
         weights = {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from rllib_amagail.learned_files import LearnedFileError, save_index, save_learned
@@ -32,14 +34,14 @@ def tiny_weights() -> dict[str, np.ndarray]:
 
 
 def save_tiny(folder: Path, weights: dict[str, np.ndarray] | None = None, **changed: Any) -> Path:
-    settings: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "kind": "policy",
         "observation_space": Box(-np.inf, np.inf, (2,), np.float32),
         "action_space": Discrete(2),
         "model": MODEL,
         "provenance": {},
     }
-    return save_learned(folder, "tiny", weights or tiny_weights(), **(settings | changed))
+    return save_learned(folder, "tiny", weights or tiny_weights(), **(fields | changed))
 
 
 def test_actions_are_drawn_from_the_softmax_of_the_network(tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def changed_json(path: Path, **changed: Any) -> None:
     ("changed", "message"),
     [
         ({"kind": "reward"}, "kind 'reward', expected 'policy'"),
-        ({"format_version": 2}, "format_version '2', expected 1"),
+        ({"format_version": 3}, "format_version '3', expected 1 or 2"),
         ({"surplus": 1}, "found the fields"),
         ({"weights": "../tiny.safetensors"}, "name of a .safetensors file beside it"),
         ({"weights": "tiny.pt"}, "name of a .safetensors file beside it"),
@@ -299,11 +301,44 @@ def test_neither_ray_nor_torch_is_loaded() -> None:
     subprocess.run([sys.executable, "-c", code, str(package)], check=True)
 
 
-def test_a_file_with_other_bytes_of_the_same_shape_is_another_policy(tmp_path: Path) -> None:
+def test_other_weights_of_the_same_shape_do_not_match_the_checksum(tmp_path: Path) -> None:
     path = save_tiny(tmp_path)
     weights = tiny_weights()
     weights[f"{HEAD}.bias"] = np.array([0.0, 50.0], np.float32)
-    rows = np.zeros((50, 2), np.float32)
-    assert 0 < load_policy(path)(rows, np.random.default_rng(0)).sum() < 50
     save_file(weights, tmp_path / "tiny.safetensors")
-    assert load_policy(path)(rows, np.random.default_rng(0)).all()
+    with pytest.raises(LearnedFileError, match="do not match the checksum"):
+        load_policy(path)
+    # Version 1 had no checksum.
+    stored = json.loads(path.read_text())
+    del stored["sha256"]
+    path.write_text(json.dumps(stored))
+    with pytest.raises(LearnedFileError, match="found sha256 None in version 2"):
+        load_policy(path)
+    changed_json(path, format_version=1)
+    assert load_policy(path)(np.zeros((50, 2), np.float32), np.random.default_rng(0)).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_corruption_is_an_error_or_without_effect(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("corrupt")
+    load_tiny(folder)
+    paths = [folder / "learned.json", *sorted((folder / "policies").iterdir())]
+    path = data.draw(st.sampled_from(paths))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        kind = data.draw(st.sampled_from(["change", "cut", "insert"]))
+        end = place if kind == "insert" else place + data.draw(st.integers(1, 9))
+        new = b"" if kind == "cut" else data.draw(st.binary(min_size=1, max_size=9))
+        content[place:end] = new
+        content = content or bytearray(b" ")
+    path.write_bytes(content)
+    try:
+        policy = LearnedPolicy.load(folder)
+    except LearnedFileError:
+        return
+    assert policy.agents == ("a", "b")
+    np.testing.assert_allclose(policy.action_probabilities("a", SEEN), [0.25, 0.75])

@@ -295,7 +295,7 @@ def changed_json(path: Path, **changed: Any) -> None:
     ("changed", "message"),
     [
         ({"kind": "policy"}, "kind 'policy', expected 'reward'"),
-        ({"format_version": True}, "format_version 'True', expected 1"),
+        ({"format_version": True}, "format_version 'True', expected 1 or 2"),
         ({"weights": "../tiny.safetensors"}, "name of a .safetensors file"),
         ({"weights": "..\\tiny.safetensors"}, "name of a .safetensors file"),
         ({"weights": "a\0.safetensors"}, "name of a .safetensors file"),
