@@ -44,7 +44,7 @@ def make_env(game: str, folder: str, env_config: dict[str, Any]) -> LearnedRewar
 
 
 def train_from_scratch(
-    game: str, folder: Path, scale: ReferenceScores, iterations: int, seed: int
+    game: str, folder: Path, scale: ReferenceScores, iterations: int, rounds: int, seed: int
 ) -> list[float]:
     """Normalised true scores of RLlib's own PPO, which never sees the true reward."""
     tune.register_env("learned_reward", partial(make_env, game, str(folder)))
@@ -52,10 +52,10 @@ def train_from_scratch(
     config = (
         PPOConfig()
         .environment("learned_reward")
-        .env_runners(num_env_runners=0, num_envs_per_env_runner=16)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=8)
         .training(
-            train_batch_size=3200,
-            minibatch_size=400,
+            train_batch_size=rounds,
+            minibatch_size=rounds // 8,
             num_epochs=8,
             lr=1e-3,
             gamma=0.95,
@@ -87,6 +87,7 @@ def main(arguments: list[str] | None = None) -> list[float]:
     parser.add_argument("--reward", type=Path, help="a folder of export_learned; else learned now")
     parser.add_argument("--imitation-iterations", type=int, default=60)
     parser.add_argument("--ppo-iterations", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3200, help="of PPO, an iteration")
     parser.add_argument("--output", type=Path, default=Path("reward_transfer"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a look in about a minute")
@@ -102,7 +103,9 @@ def main(arguments: list[str] | None = None) -> list[float]:
     folder = chosen.reward or chosen.output
     if chosen.reward is None:
         learn_reward(chosen.game, chosen.imitation_iterations, folder, chosen.seed)
-    return train_from_scratch(chosen.game, folder, scale, chosen.ppo_iterations, chosen.seed)
+    return train_from_scratch(
+        chosen.game, folder, scale, chosen.ppo_iterations, chosen.rounds, chosen.seed
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from ray.rllib.core.columns import Columns
-from safetensors.numpy import load_file, save_file
 
 from rllib_amagail import LearnedFileError, LearnedPolicy, LearnedReward
 from rllib_amagail.algorithm.export import export_learned
@@ -237,7 +236,7 @@ MODEL: dict[str, Any] = {
 }
 
 
-def save_tiny(folder: Path, **changed: Any) -> Path:
+def save_tiny(folder: Path, spoilt: dict[str, np.ndarray] | None = None, **changed: Any) -> Path:
     """The reward is tanh(s) whatever the action; in training it deviated by 2."""
     judge = Judge()
     judge.build(RowEncoder(SEEN, Discrete(2)), [1])
@@ -252,6 +251,7 @@ def save_tiny(folder: Path, **changed: Any) -> Path:
         "model": MODEL,
         "provenance": {},
     }
+    weights |= spoilt or {}
     path = save_learned(folder / "rewards", "tiny", weights, **(settings | changed))
     save_index(folder, {"a": "tiny"})
     return path
@@ -383,11 +383,7 @@ def test_weights_that_lie_are_refused(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("input_mean", np.nan), ("input_scale", 0.0)])
 def test_numbers_that_spoil_rewards_are_refused(tmp_path: Path, name: str, value: float) -> None:
-    save_tiny(tmp_path)
-    path = tmp_path / "rewards" / "tiny.safetensors"
-    weights = load_file(path)
-    weights[name][0] = value
-    save_file(weights, path)
+    save_tiny(tmp_path, spoilt={name: np.full(3, value, np.float32)})
     with pytest.raises(LearnedFileError, match="finite" if np.isnan(value) else "input_scale"):
         LearnedReward.load(tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ray import tune
 from ray.rllib.algorithms.ppo import PPOConfig
 
 from rllib_amagail import LearnedRewardEnv, TrueScore, TurnBasedEnv
+from tests.test_examples import ROOT, load
 from tests.toys import HORIZON, make_echo_env
 from tests.turn_based_toys import AGENTS, Alternating, ParallelToy, pattern
 
@@ -121,3 +123,13 @@ def test_stock_ppo_trains_on_it_and_reports_the_true_score() -> None:
     # Whoever says 0 echoes one number of three.
     assert abs(results[-1]["true_score"] - HORIZON / 3) < 1
     assert set(results[-1]["true_returns"]) == {"agent_1", "agent_2"}
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_the_example_learns_a_reward_and_trains_on_it(tmp_path: Path) -> None:
+    script = load(ROOT / "examples" / "reward_transfer.py")
+    short = ["--imitation-iterations", "1", "--ppo-iterations", "1", "--rounds", "400"]
+    (score,) = script.main([*short, "--output", str(tmp_path)])
+    assert abs(score) < 0.5  # near random play
+    again = script.main(["--reward", str(tmp_path), *short])
+    assert again == [score]
