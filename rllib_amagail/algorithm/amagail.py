@@ -126,6 +126,6 @@ class AMAGAIL(PPO):
         for agent, module_id in self.config.modules_of_agents().items():
             for name in ("pearson", "spearman"):
                 key = (LEARNER_RESULTS, module_id, CORRELATION, agent, name)
-                found = self.metrics.peek(key, default=None)
-                if found is not None:
+                found = self.metrics.peek(key, default=math.nan)
+                if math.isfinite(found):
                     self.metrics.log_value((CORRELATION, agent, name), found, window=1)
