@@ -11,7 +11,9 @@ EXTRAS = {
     "plot": ["matplotlib>=3.9", "pillow>=10"],
     # Scenarios of the Vectorized Multi-Agent Simulator (rllib_amagail.envs.vmas).
     "vmas": ["vmas>=1.5.2,<2"],
-    "test": ["pytest>=8", "hypothesis>=6", "mpe2==1.1.1"],
+    # Policies for deployment (rllib_amagail.deployment).
+    "onnx": ["onnx>=1.17,<2"],
+    "test": ["pytest>=8", "hypothesis>=6", "mpe2==1.1.1", "onnx>=1.17,<2"],
 }
 EXTRAS["dev"] = [*EXTRAS["plot"], *EXTRAS["test"], "ruff==0.17.6", "mypy==2.4.1"]
 

@@ -71,4 +71,6 @@ def clone_until_best(
 
 def _part(rows: ExpertRows, chosen: np.ndarray) -> ExpertRows:
     assert rows.actions is not None
-    return ExpertRows(rows.observations[chosen], rows.actions[chosen], rows.inputs[chosen])
+    return ExpertRows(
+        rows.observations[chosen], rows.actions[chosen], rows.inputs[chosen], rows.is_judged[chosen]
+    )

@@ -10,6 +10,7 @@ import torch
 from ray.rllib.core import COMPONENT_RL_MODULE
 
 from rllib_amagail import AMAGAIL, Demonstrations
+from rllib_amagail.correlations import reward_correlations
 from rllib_amagail.evaluation import Policy, random_policy
 from rllib_amagail.experts import expert_policies, record_policies
 from rllib_amagail.learner.discriminator import discriminator_id
@@ -62,9 +63,6 @@ def _of_agent(algorithm: AMAGAIL, agent: str, played: list[Demonstrations]) -> d
             discriminator_rewards(discriminator, torch.from_numpy(inputs), config.reward_form)
         )
         true.append(part.records[agent].turns().reward)
-    pair = np.concatenate(judged), np.concatenate(true)
-    ranks = [np.argsort(np.argsort(values)) for values in pair]
-    return {
-        "pearson": float(np.corrcoef(*pair)[0, 1]),
-        "spearman": float(np.corrcoef(*ranks)[0, 1]),
-    }
+    return reward_correlations({agent: np.concatenate(judged)}, {agent: np.concatenate(true)})[
+        agent
+    ]

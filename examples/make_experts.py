@@ -43,7 +43,7 @@ from rllib_amagail.algorithm.expert_training import (
 from rllib_amagail.evaluation import Policy, play_episodes, random_policy
 from rllib_amagail.experts import expert_policies, record_policies
 from rllib_amagail.games import make_game
-from rllib_amagail.learned_policy import save_learned
+from rllib_amagail.learned_files import save_learned
 from rllib_amagail.local_ray import start_local_ray
 
 SEED = 2019

@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-import ray
 
 from rllib_amagail import Demonstrations, MultiAgentBCConfig
 from rllib_amagail.demonstrations.recorded_envs import record_parallel
 from rllib_amagail.games.pettingzoo import ParallelGame
+from rllib_amagail.local_ray import start_local_ray
 
 GAME = "stochastic_cooperative_navigation"
 
@@ -51,8 +51,7 @@ def main(arguments: list[str] | None = None) -> tuple[float, float]:
     score = float(demonstrations.scores().mean())
     print(f"{demonstrations.num_episodes} episodes in {chosen.output}, mean score {score:.1f}")
 
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, logging_level="ERROR")
+    start_local_ray()
     # AMAGAILConfig().environment(GAME).imitation(demonstrations=chosen.output) goes beyond cloning.
     config = MultiAgentBCConfig().imitation(
         demonstrations=chosen.output, validation_share=0.1, bc_steps=300

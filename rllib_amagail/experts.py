@@ -31,7 +31,7 @@ def expert_policies(game: str, folder: Path = _FOLDER) -> dict[str, Policy]:
 
     Raises:
         ValueError: a game without experts.
-        PolicyFileError: a damaged file.
+        LearnedFileError: a damaged file.
     """
     files = folder / game / "policies"
     if not files.is_dir():

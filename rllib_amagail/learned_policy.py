@@ -1,41 +1,29 @@
-"""Policies as files, and back as functions that need neither Ray nor torch.
-
-A policy is a JSON description and its weights as safetensors beside it. Both are data: reading
-them runs nothing that they hold, and every number is checked against the description.
-"""
+"""Policies from files: functions of observations that need neither Ray nor torch."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from gymnasium.spaces import Space
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from rllib_amagail.evaluation import Policy, sample_softmax
-from rllib_amagail.space_json import space_from_dict, space_to_dict
+from rllib_amagail.learned_files import (
+    Description,
+    LearnedFileError,
+    check_widths,
+    linear_shapes,
+    module_path,
+    read_description,
+    read_index,
+    read_weights,
+)
+from rllib_amagail.observation_rows import observation_rows
 from rllib_amagail.spaces import ActionLayout, ObservationLayout
 
-FORMAT_VERSION = 1
-_FIELDS = {
-    "format_version",
-    "kind",
-    "module",
-    "weights",
-    "observation_space",
-    "action_space",
-    "model",
-    "provenance",
-}
-_MAX_JSON_BYTES = 2**20
-_MAX_WEIGHTS_BYTES = 2**28
-_MAX_WIDTH, _MAX_LAYERS = 2**14, 32
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "relu": lambda inputs: np.maximum(inputs, 0.0),
@@ -44,84 +32,254 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 _ENCODER = "encoder.actor_encoder.net.mlp.{}"
 _SHARED_ENCODER = "encoder.encoder.net.mlp.{}"
 _HEAD = "pi.net.mlp.0"
-# What RLlib's networks carry besides linear layers; without effect on categorical actions.
-_CONSTANT = "pi.log_std_clip_param_const"
-
-
-class PolicyFileError(ValueError):
-    """A policy file that cannot be used; says which, what was found and what was expected."""
+_FREE_DEVIATION = "pi.log_std"  # where deviations do not depend on the observation
+_CONSTANT = "pi.log_std_clip_param_const"  # RLlib's, on all policies; only Gaussians read it
 
 
 @dataclass(frozen=True)
-class _Description:
-    """The JSON of a policy, checked."""
+class PolicyNetwork:
+    """The network of one module, checked, in float64.
 
-    weights: Path
-    features: int  # D, width of an observation without its mask
-    actions: int  # A; phi, where policies choose it, is the last
-    mask: int  # M, A or 0
-    hiddens: tuple[int, ...]
-    activation: str
-    shared: bool  # policy and value function share the hidden layers
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every weight, layer by layer, the constant excepted."""
-        encoder = _SHARED_ENCODER if self.shared else _ENCODER
-        # RLlib numbers layers and activations in one row.
-        names = [encoder.format(2 * layer) for layer in range(len(self.hiddens))] + [_HEAD]
-        widths = (self.features, *self.hiddens, self.actions)
-        shapes: dict[str, tuple[int, ...]] = {}
-        for name, inputs, outputs in zip(names, widths[:-1], widths[1:], strict=True):
-            shapes |= {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-        return shapes
-
-
-def save_learned(
-    folder: str | os.PathLike[str],
-    name: str,
-    weights: Mapping[str, np.ndarray],
-    *,
-    kind: str,
-    observation_space: Space,
-    action_space: Space,
-    model: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-) -> Path:
-    """Write ``<name>.json`` and ``<name>.safetensors``.
-
-    Args:
-        folder: created if it is missing.
-        name: of the module.
-        weights: arrays by name.
-        kind: "policy" or "reward".
-        observation_space, action_space: of the module.
-        model: widths and activation of its networks.
-        provenance: free JSON: where it comes from.
-
-    Returns:
-        The JSON file, which names its weights.
+    In float64, machines that round differently agree on every action but for events of a chance
+    around 1e-15, so a recording is the same everywhere.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {key: np.ascontiguousarray(array) for key, array in weights.items()}
-    save_file(arrays, folder / f"{name}.safetensors")
-    description = {
-        "format_version": FORMAT_VERSION,
-        "kind": kind,
-        "module": name,
-        "weights": f"{name}.safetensors",
-        "observation_space": space_to_dict(observation_space),
-        "action_space": space_to_dict(action_space),
-        "model": dict(model),
-        "provenance": dict(provenance),
-    }
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(description, indent=1, default=str) + "\n")
-    return path
+
+    name: str
+    observations: ObservationLayout
+    actions: ActionLayout  # phi, where policies choose it, is the last action
+    activation: str
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]  # weights [in, out], biases [out]
+    free_log_deviation: np.ndarray | None  # [d]
+    largest_log_deviation: float
+    rescales: bool  # RLlib's normalize_actions: Box actions in [-1, 1] become those of the bounds
+    clips: bool  # RLlib's clip_actions
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read the JSON of a policy and the weights beside it.
+
+        Raises:
+            LearnedFileError: a file that is missing, too large, damaged, or not what it says.
+        """
+        description = read_description(path, "policy")
+        try:
+            return cls._of(description)
+        except LearnedFileError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise LearnedFileError(f"{path}: {error}") from error
+
+    @classmethod
+    def _of(cls, description: Description) -> Self:
+        model = description.model
+        observations = ObservationLayout.from_space(description.observation_space)
+        actions = ActionLayout.from_space(description.action_space)
+        is_free = not actions.sizes and bool(model.get("free_log_std"))
+        outputs = sum(actions.sizes) or (actions.low.size * (1 if is_free else 2))
+        if observations.mask_size not in (0, sum(actions.sizes)):
+            raise ValueError(
+                f"found a mask of {observations.mask_size} for {actions.space}, expected "
+                f"{sum(actions.sizes)} entries"
+            )
+        hiddens = check_widths("fcnet_hiddens", model["fcnet_hiddens"])
+        if not isinstance(model["fcnet_activation"], str) or (
+            model["fcnet_activation"] not in _ACTIVATIONS
+        ):
+            raise ValueError(
+                f"found fcnet_activation {str(model['fcnet_activation'])[:50]!r}, expected one of "
+                f"{', '.join(_ACTIVATIONS)}"
+            )
+        # RLlib numbers layers and activations in one row.
+        encoder = _SHARED_ENCODER if model["vf_share_layers"] else _ENCODER
+        names = [encoder.format(2 * layer) for layer in range(len(hiddens))] + [_HEAD]
+        shapes = linear_shapes(names, [observations.feature_size, *hiddens, outputs])
+        if is_free:
+            shapes[_FREE_DEVIATION] = (outputs,)
+        arrays = read_weights(description, shapes, [_CONSTANT])
+        wide = {name: array.astype(np.float64) for name, array in arrays.items()}
+        return cls(
+            name=description.path.stem,
+            observations=observations,
+            actions=actions,
+            activation=model["fcnet_activation"],
+            layers=tuple((wide[f"{name}.weight"].T, wide[f"{name}.bias"]) for name in names),
+            free_log_deviation=wide.get(_FREE_DEVIATION),
+            largest_log_deviation=float(wide.get(_CONSTANT, np.array([20.0]))[0]),
+            rescales=bool(model.get("normalize_actions", False)),
+            clips=bool(model.get("clip_actions", False)),
+            provenance=description.provenance,
+        )
+
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        """``[B, K]`` parameters of the action distribution, of features ``[B, D]``."""
+        activate = _ACTIVATIONS[self.activation]
+        outputs = features.astype(np.float64)
+        for weight, bias in self.layers[:-1]:
+            outputs = activate(outputs @ weight + bias)
+        return outputs @ self.layers[-1][0] + self.layers[-1][1]
+
+    def logits(self, features: np.ndarray, mask: np.ndarray | None) -> list[np.ndarray]:
+        """``[B, n]`` logits of each component of Discrete or MultiDiscrete actions.
+
+        Raises:
+            ValueError: a row of ``mask`` (``[B, M]`` bool) that allows nothing.
+        """
+        logits = self.outputs(features)
+        cuts = np.cumsum(self.actions.sizes)[:-1]
+        if mask is not None:
+            for part in np.split(mask, cuts, axis=1):
+                if not (allows := part.any(axis=1)).all():
+                    row = int(np.argmin(allows))
+                    raise ValueError(
+                        f"the mask of row {row} allows no action, expected one or more"
+                    )
+            logits = np.where(mask, logits, np.finfo(np.float64).min)
+        return np.split(logits, cuts, axis=1)
+
+    def probabilities(self, features: np.ndarray, mask: np.ndarray | None) -> list[np.ndarray]:
+        """``[B, n]`` of each component; raises as `logits`."""
+        powers = [
+            np.exp(part - part.max(axis=1, keepdims=True)) for part in self.logits(features, mask)
+        ]
+        return [part / part.sum(axis=1, keepdims=True) for part in powers]
+
+    def choose(
+        self, features: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator | None
+    ) -> np.ndarray:
+        """Actions ``[B, ...]`` of the space: drawn with ``rng``, or the likeliest without."""
+        if not self.actions.sizes:
+            return self._continuous(self.outputs(features), rng)
+        parts = [
+            part.argmax(axis=1) if rng is None else sample_softmax(part, rng)
+            for part in self.logits(features, mask)
+        ]
+        chosen = np.stack(parts, axis=1) + self.actions.low
+        return chosen.reshape(len(chosen), *self.actions.space.shape)
+
+    def _continuous(self, outputs: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        """Gaussian actions, as RLlib's runners hand them to the environment."""
+        means, low, high = outputs, self.actions.low, self.actions.high
+        deviations = self.free_log_deviation
+        if deviations is None:
+            means, deviations = np.split(outputs, 2, axis=1)
+        chosen = means
+        if rng is not None:
+            limit = self.largest_log_deviation
+            noise = rng.standard_normal(means.shape)
+            chosen = means + np.exp(np.clip(deviations, -limit, limit)) * noise
+        if self.rescales and np.isfinite([low, high]).all():
+            chosen = low + (chosen + 1.0) * (high - low) / 2.0
+        if self.rescales or self.clips:
+            chosen = np.clip(chosen, low, high)
+        space = self.actions.space
+        return chosen.reshape(len(chosen), *(space.shape or ())).astype(space.dtype)
+
+
+class LearnedPolicy:
+    """The policies of a folder that `export_learned` wrote, one per agent.
+
+    Example:
+        >>> policy = LearnedPolicy.load("imitated")  # doctest: +SKIP
+        >>> policy.act("agent_1", observation, rng=np.random.default_rng(0))  # doctest: +SKIP
+
+    Attributes:
+        agents: who has a policy.
+        observation_spaces, action_spaces: by agent. Policies that choose phi themselves
+            (``phi="chosen"``) have one action more than the game: the last means phi.
+        provenance: by agent, where its policy comes from.
+    """
+
+    def __init__(self, networks: Mapping[str, PolicyNetwork]) -> None:
+        self._networks = dict(networks)
+        self.agents = tuple(networks)
+        self.observation_spaces: dict[str, Space] = {
+            agent: network.observations.space for agent, network in networks.items()
+        }
+        self.action_spaces: dict[str, Space] = {
+            agent: network.actions.space for agent, network in networks.items()
+        }
+        self.provenance = {agent: network.provenance for agent, network in networks.items()}
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """Read all policies of a folder.
+
+        Raises:
+            LearnedFileError: a file that is missing, too large, damaged, or not what it says.
+        """
+        module_of = read_index(folder)
+        networks = {
+            module: PolicyNetwork.load(module_path(folder, "policy", module))
+            for module in sorted(set(module_of.values()))
+        }
+        return cls({agent: networks[module] for agent, module in module_of.items()})
+
+    def network(self, agent: str) -> PolicyNetwork:
+        """The network behind an agent's policy; ValueError for an unknown agent."""
+        if agent not in self._networks:
+            raise ValueError(f"found agent {agent!r}, expected one of {', '.join(self.agents)}")
+        return self._networks[agent]
+
+    def act(
+        self,
+        agent: str,
+        observation: Any,
+        mask: Any = None,
+        *,
+        rng: np.random.Generator | None = None,
+        deterministic: bool = False,
+    ) -> Any:
+        """An agent's action, or a batch of them.
+
+        Args:
+            agent: who acts.
+            observation: one or a batch, as the environment gives them or flat (`observation_rows`).
+            mask: ``[M]`` or ``[B, M]``, nonzero where an action is legal, beside what the
+                observation itself says of it.
+            rng: draws the action from the policy.
+            deterministic: the likeliest action (Box: the mean) instead; then no ``rng``.
+
+        Returns:
+            One action of the action space for one observation, else ``[B, ...]``.
+
+        Raises:
+            ValueError: an unknown agent; shapes that do not fit; a mask without a legal action;
+                neither or both of ``rng`` and ``deterministic``.
+        """
+        if deterministic == (rng is not None):
+            raise ValueError(
+                f"found deterministic={deterministic} and rng={rng}; expected either "
+                "rng=np.random.default_rng(seed), to draw actions, or deterministic=True"
+            )
+        network = self.network(agent)
+        features, allowed, is_single = _look(network, observation, mask)
+        chosen = network.choose(features, allowed, rng)
+        return chosen[0] if is_single else chosen
+
+    def action_probabilities(self, agent: str, observation: Any, mask: Any = None) -> Any:
+        """``[A]`` or ``[B, A]`` float64; for MultiDiscrete actions a tuple of one per component.
+
+        Args:
+            agent, observation, mask: as of `act`.
+
+        Raises:
+            ValueError: as of `act`, and for Box actions, which have densities.
+        """
+        network = self.network(agent)
+        if not network.actions.sizes:
+            raise ValueError(
+                f"agent {agent!r} acts in {network.actions.space}, which has no probabilities; "
+                "act(deterministic=True) gives the mean"
+            )
+        features, allowed, is_single = _look(network, observation, mask)
+        found = network.probabilities(features, allowed)
+        parts = tuple(part[0] if is_single else part for part in found)
+        return parts if network.actions.shape else parts[0]
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:
-    """Read a policy that `export_learned` wrote.
+    """Read the policy of one module with Discrete actions, as a plain function.
 
     Args:
         path: its JSON file; the weights lie beside it.
@@ -131,116 +289,40 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         space has one) and a generator, which draws actions ``[B]`` from the policy.
 
     Raises:
-        PolicyFileError: a file that is missing, too large, damaged, or not what the JSON says.
+        LearnedFileError: a file that is missing, too large, damaged, or not what the JSON says.
     """
-    path = Path(path)
-    try:
-        description = _description(path.parent, _read_json(path))
-    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise PolicyFileError(f"{path}: {error}") from error
-    try:
-        layers = _read_layers(description)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise PolicyFileError(f"{description.weights}: {error}") from error
-    return _sampler(layers, description)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    size = path.stat().st_size
-    if size > _MAX_JSON_BYTES:
-        raise ValueError(f"found {size} bytes, expected at most {_MAX_JSON_BYTES}")
-    stored = json.loads(path.read_bytes())
-    if not isinstance(stored, dict) or set(stored) != _FIELDS:
-        found = sorted(stored)[:20] if isinstance(stored, dict) else type(stored).__name__
-        raise ValueError(
-            f"found the fields {found}, expected {sorted(_FIELDS)}: pass a JSON file of the "
-            f"folder policies/ that export_learned writes"
+    network = PolicyNetwork.load(path)
+    if network.actions.shape != () or not network.actions.sizes:
+        raise LearnedFileError(
+            f"{path}: found actions in {network.actions.space}, expected a Discrete space; "
+            "LearnedPolicy takes all"
         )
-    for name, expected in (("kind", "policy"), ("format_version", FORMAT_VERSION)):
-        if stored[name] != expected:
-            raise ValueError(f"found {name} {str(stored[name])[:50]!r}, expected {expected!r}")
-    return stored
-
-
-def _description(folder: Path, stored: dict[str, Any]) -> _Description:
-    observations = ObservationLayout.from_space(space_from_dict(stored["observation_space"]))
-    actions = ActionLayout.from_space(space_from_dict(stored["action_space"]))
-    if len(actions.sizes) != 1 or actions.shape != ():
-        raise ValueError(f"found actions in {stored['action_space']}, expected a Discrete space")
-    name, model = stored["weights"], stored["model"]
-    if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
-        raise ValueError(
-            f"found weights {str(name)[:100]!r}, expected the name of a .safetensors file beside it"
-        )
-    hiddens, activation = model["fcnet_hiddens"], model["fcnet_activation"]
-    if (
-        not isinstance(hiddens, list)
-        or not 1 <= len(hiddens) <= _MAX_LAYERS
-        or any(type(width) is not int or not 1 <= width <= _MAX_WIDTH for width in hiddens)
-    ):
-        raise ValueError(
-            f"found fcnet_hiddens {str(hiddens)[:100]}, expected 1 to {_MAX_LAYERS} widths from 1 "
-            f"to {_MAX_WIDTH}"
-        )
-    if activation not in _ACTIVATIONS:
-        raise ValueError(
-            f"found fcnet_activation {str(activation)[:50]!r}, expected one of "
-            f"{', '.join(_ACTIVATIONS)}"
-        )
-    return _Description(
-        weights=folder / name,
-        features=observations.feature_size,
-        actions=int(actions.sizes[0]),
-        mask=observations.mask_size,
-        hiddens=tuple(hiddens),
-        activation=activation,
-        shared=bool(model["vf_share_layers"]),
-    )
-
-
-def _read_layers(description: _Description) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Weights ``[in, out]`` and biases ``[out]`` of the layers, float64.
-
-    In float64, machines that round differently agree on every action but for events of a chance
-    around 1e-15, so a recording is the same everywhere.
-    """
-    size = description.weights.stat().st_size
-    if size > _MAX_WEIGHTS_BYTES:
-        raise ValueError(f"found {size} bytes, expected at most {_MAX_WEIGHTS_BYTES}")
-    arrays = load_file(description.weights)
-    arrays.pop(_CONSTANT, None)
-    expected = description.shapes()
-    found = {name: array.shape for name, array in arrays.items()}
-    if found != expected:
-        wrong = sorted(k for k in found.keys() | expected if found.get(k) != expected.get(k))[:4]
-        raise ValueError(
-            f"found { ({name: found.get(name) for name in wrong}) }, expected "
-            f"{ ({name: expected.get(name) for name in wrong}) } from the JSON beside it"
-        )
-    for name, array in arrays.items():
-        if array.dtype != np.float32 or not np.isfinite(array).all():
-            raise ValueError(f"found {name} {array.dtype}, expected finite float32 numbers")
-    wide = [arrays[name].astype(np.float64) for name in expected]
-    return [(weight.T, bias) for weight, bias in zip(wide[::2], wide[1::2], strict=True)]
-
-
-def _sampler(layers: list[tuple[np.ndarray, np.ndarray]], description: _Description) -> Policy:
-    activate = _ACTIVATIONS[description.activation]
-    width = description.features + description.mask
+    layout = network.observations
+    width = layout.feature_size + layout.mask_size
 
     def act(observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if observations.ndim != 2 or observations.shape[1] != width:
             raise ValueError(
                 f"observations have shape {observations.shape}, expected (B, {width}) of "
-                f"{description.weights.stem}"
+                f"{network.name}"
             )
-        outputs = observations[:, : description.features].astype(np.float64)
-        for weight, bias in layers[:-1]:
-            outputs = activate(outputs @ weight + bias)
-        logits = outputs @ layers[-1][0] + layers[-1][1]
-        if description.mask:
-            allowed = observations[:, description.features :] > 0.5
-            logits = np.where(allowed, logits, np.finfo(np.float64).min)
-        return sample_softmax(logits, rng)
+        return network.choose(*layout.split(observations), rng)
 
     return act
+
+
+def _look(
+    network: PolicyNetwork, observation: Any, mask: Any
+) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    """Features ``[B, D]``, legal actions ``[B, M]`` or None, and whether it is a single row."""
+    features, allowed, is_single = observation_rows(network.observations, observation)
+    if mask is None:
+        return features, allowed if network.observations.mask_size else None, is_single
+    given = np.atleast_2d(np.asarray(mask)) != 0
+    expected = (len(features), sum(network.actions.sizes))
+    if given.shape != expected or not network.actions.sizes:
+        raise ValueError(
+            f"found a mask of shape {np.shape(mask)}, expected {expected} for "
+            f"{network.actions.space} (none for a Box)"
+        )
+    return features, given if allowed is None else given & allowed, is_single

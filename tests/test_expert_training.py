@@ -12,7 +12,8 @@ from rllib_amagail.algorithm.expert_training import Phase, phase_config, policy_
 from rllib_amagail.envs.expert_worlds import ExpertTrainingWorlds, num_privileged_features
 from rllib_amagail.evaluation import random_policy
 from rllib_amagail.games import make_game
-from rllib_amagail.learned_policy import load_policy, save_learned
+from rllib_amagail.learned_files import save_learned
+from rllib_amagail.learned_policy import load_policy
 from rllib_amagail.learner.privileged_critic import PrivilegedCriticModule
 from rllib_amagail.runners.batched_env_runner import BatchedEnvRunner
 from rllib_amagail.testing.batched_worlds_contract import BatchedWorldsContract

@@ -21,9 +21,9 @@ from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.expert_source import expert_sources
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches, update_by_ppo
 from rllib_amagail.learner.relabelling import discriminator_rewards
-from rllib_amagail.learner.row_encoder import RowEncoder
 from rllib_amagail.learner.sharding import EpisodeShards, episodes_of
 from rllib_amagail.learner.turns import TurnBatch
+from rllib_amagail.row_encoder import RowEncoder
 from rllib_amagail.running_moments import RunningMoments
 from tests.toys import CHOICES, HORIZON, echo_demonstrations
 
@@ -269,6 +269,7 @@ def test_learners_share_the_episodes_without_overlap() -> None:
     config = SimpleNamespace(
         load_demonstrations=lambda: demonstrations,
         streamed_demonstrations=lambda: None,
+        shaping_discount=lambda module_id: None,
         policies={"agent_1": None, "agent_2": None},
         policy_mapping_fn=lambda agent, episode: agent,
         phi="filtered",

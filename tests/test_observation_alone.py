@@ -19,8 +19,8 @@ from rllib_amagail.demonstrations import AgentRecord, Demonstrations, concatenat
 from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.judged_rows import comparable_rows, encode_turns
 from rllib_amagail.learner.phi_filter import filter_phi
-from rllib_amagail.learner.row_encoder import RowEncoder
 from rllib_amagail.learner.turns import EpisodesToTurns, TurnBatch
+from rllib_amagail.row_encoder import RowEncoder
 from tests.demonstration_samples import SPACES, assert_same, example
 from tests.demonstration_samples import play as play_demonstrations
 from tests.test_algorithm import small_config, train

@@ -23,6 +23,7 @@ from ray.rllib.utils.metrics import (
 from rllib_amagail.algorithm.config import AMAGAILConfig
 from rllib_amagail.algorithm.scores import normalised, scale_name, score
 from rllib_amagail.learner.sharding import EpisodeShards
+from rllib_amagail.learner.true_rewards import CORRELATION
 
 BC_LOSS = "bc_loss"
 
@@ -47,6 +48,7 @@ class AMAGAIL(PPO):
             self._update_learners(episodes)  # lines 3 to 13
             self._send_policies()
             self._log_scores()
+            self._log_correlations()
 
     def clone_behaviour(self) -> dict[str, float]:
         """Start the policies from the demonstrations, once.
@@ -118,3 +120,12 @@ class AMAGAIL(PPO):
         relative = normalised(self._latest_score, game)
         if relative is not None:
             self.metrics.log_value("normalised_score", relative, window=1)
+
+    def _log_correlations(self) -> None:
+        """How the learned rewards of this iteration's turns go with the environment's, by agent."""
+        for agent, module_id in self.config.modules_of_agents().items():
+            for name in ("pearson", "spearman"):
+                key = (LEARNER_RESULTS, module_id, CORRELATION, agent, name)
+                found = self.metrics.peek(key, default=math.nan)
+                if math.isfinite(found):
+                    self.metrics.log_value((CORRELATION, agent, name), found, window=1)

@@ -108,6 +108,10 @@ class AMAGAILConfig(ImitationSettings):
         """Whether Z is needed: not to train on the true reward."""
         return self.reward_source != "environment"
 
+    def shaping_discount(self, module_id: str) -> float | None:
+        """Gamma of the shaping term in a module's rewards; None without one."""
+        return self.get_config_for_module(module_id).gamma if self.reward_shaping else None
+
     def load_demonstrations(self) -> Demonstrations:
         """Z as configured.
 
@@ -210,6 +214,7 @@ class AMAGAILConfig(ImitationSettings):
                 model_config={
                     "hiddens": list(self.discriminator_hiddens),
                     "judged": self.discriminator_inputs,
+                    "shaping_discount": self.shaping_discount(module_id),
                 },
                 learner_only=True,
             )
@@ -220,11 +225,12 @@ class AMAGAILConfig(ImitationSettings):
 
     def _widen_critics(self, specs: Mapping[str, RLModuleSpec]) -> None:
         spaces = {m: (s.observation_space, s.action_space) for m, s in specs.items()}
-        view = JointView.from_spaces(self._module_of_agents(), spaces)
+        view = JointView.from_spaces(self.modules_of_agents(), spaces)
         for module_id, spec in specs.items():
             spec.model_config = {**spec.model_config, OTHERS_SIZE: view.size(module_id)}
 
-    def _module_of_agents(self) -> dict[str, str]:
+    def modules_of_agents(self) -> dict[str, str]:
+        """Agent to the id of its policy module; known when the config is validated."""
         return {agent: self.policy_mapping_fn(agent, None) for agent in self._possible_agents}
 
     def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> ConnectorV2:
@@ -240,5 +246,5 @@ class AMAGAILConfig(ImitationSettings):
         if self.phi == "filtered":
             pipeline.append(FilterPhi())
         if self.critic == "joint":
-            pipeline.append(AddOthers(modules=self._module_of_agents()))
+            pipeline.append(AddOthers(modules=self.modules_of_agents()))
         return pipeline

@@ -28,4 +28,4 @@ def check_teaching(config: Any, demonstrations: Demonstrations) -> None:
                 f"the demonstrations have no actions to clone, but {name} is "
                 f"{getattr(config, name)}; set {name}=0 to imitate from observation alone"
             )
-    check_judged(demonstrations, config.discriminator_inputs)
+    check_judged(demonstrations, config.discriminator_inputs, config.reward_shaping)

@@ -5,74 +5,103 @@ Weights are safetensors, everything needed to use them is JSON beside them; noth
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import ray
+import torch
 from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 from rllib_amagail.algorithm.amagail import AMAGAIL
-from rllib_amagail.learned_policy import save_learned
+from rllib_amagail.demonstrations.metadata import checksum
+from rllib_amagail.learned_files import FOLDERS, save_index, save_learned
 from rllib_amagail.learner.agent_module import OTHERS_SIZE
 from rllib_amagail.learner.discriminator import discriminator_id
+from rllib_amagail.learner.learner_base import IMITATION_STATE
+from rllib_amagail.running_moments import RunningMoments
 
 
-def export_learned(algorithm: AMAGAIL, folder: str | Path) -> list[Path]:
-    """Write ``policies/`` and, unless it learned from the true reward, ``rewards/``.
+def export_learned(algorithm: AMAGAIL, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write ``policies/``, ``rewards/`` unless it learned from the true reward, and an index.
 
-    `load_policy` reads policies with Discrete actions back. The value function is left out.
+    `LearnedPolicy.load` and `LearnedReward.load` read the folder. The value function is left out.
 
     Args:
         algorithm: whose learners hold the weights.
         folder: created if it is missing.
 
     Returns:
-        The JSON files; each names its weights.
+        The JSON files of the modules; each names its weights.
     """
-    learners = algorithm.learner_group
-    state = learners.get_state()["learner"][COMPONENT_RL_MODULE]
+    learners, config = algorithm.learner_group, algorithm.config
+    state = learners.get_state()["learner"]
     acting = learners.get_state(inference_only=True)["learner"][COMPONENT_RL_MODULE]
+    specs = config.get_multi_rl_module_spec(spaces=algorithm.spaces).rl_module_specs
+    provenance = _provenance(algorithm)
+    written = []
+    for module_id in sorted(config.policies):
+        weights = {"policy": acting[module_id]}
+        models = {"policy": _policy_model(config, specs[module_id].model_config)}
+        judge = discriminator_id(module_id)
+        if judge in state[COMPONENT_RL_MODULE]:
+            weights["reward"] = state[COMPONENT_RL_MODULE][judge]
+            moments = state[IMITATION_STATE]["agents"][module_id]["reward_moments"]
+            models["reward"] = _reward_model(config, specs[judge].model_config, moments)
+        written += [
+            save_learned(
+                Path(folder) / FOLDERS[kind],
+                module_id,
+                weights[kind],
+                kind=kind,
+                observation_space=specs[module_id].observation_space,
+                action_space=specs[module_id].action_space,
+                model=models[kind],
+                provenance=provenance,
+            )
+            for kind in weights
+        ]
+    save_index(folder, config.modules_of_agents())
+    return written
+
+
+def _policy_model(config: Any, model_config: Any) -> dict[str, Any]:
+    """Networks and, for Box actions, what becomes of them before the environment gets them."""
+    own = asdict(model_config) if isinstance(model_config, DefaultModelConfig) else model_config
+    networks = asdict(DefaultModelConfig()) | own  # what the user left open, RLlib fills in
+    networks.pop(OTHERS_SIZE, None)  # of the critic, which is left out
+    rules = ("normalize_actions", "clip_actions")
+    return networks | {name: bool(getattr(config, name)) for name in rules}
+
+
+def _reward_model(config: Any, judge: dict[str, Any], moments: dict[str, float]) -> dict[str, Any]:
+    running = RunningMoments()
+    running.set_state(moments)
+    return {
+        **judge,
+        "reward_form": config.reward_form,
+        "phi": config.phi,
+        "reward_deviation": running.deviation if config.normalise_rewards else 1.0,
+    }
+
+
+def _provenance(algorithm: AMAGAIL) -> dict[str, Any]:
+    """Where it comes from; of the demonstrations the SHA-256 of their rows."""
     config = algorithm.config
-    spec = config.get_multi_rl_module_spec(spaces=algorithm.spaces)
-    provenance = {
+    demonstrations = config.load_demonstrations() if config.uses_demonstrations else None
+    return {
+        "algorithm": type(algorithm).__name__,
         "environment": getattr(config.env, "__name__", str(config.env)),
         "phi": config.phi,
         "iterations": algorithm.iteration,
+        "seed": config.seed,
+        "demonstrations": None if demonstrations is None else checksum({}, demonstrations.records),
+        "versions": {
+            "ray": ray.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
     }
-    written = []
-    for module_id in sorted(config.policies):
-        module_spec = spec.rl_module_specs[module_id]
-        shared = {
-            "observation_space": module_spec.observation_space,
-            "action_space": module_spec.action_space,
-            "provenance": provenance,
-        }
-        # What the user left open is filled in by RLlib's networks, too.
-        own = module_spec.model_config
-        own = asdict(own) if isinstance(own, DefaultModelConfig) else own
-        networks = asdict(DefaultModelConfig()) | own
-        networks.pop(OTHERS_SIZE, None)  # of the critic, which is left out
-        written.append(
-            save_learned(
-                Path(folder) / "policies",
-                module_id,
-                acting[module_id],
-                kind="policy",
-                model=networks,
-                **shared,
-            )
-        )
-        name = discriminator_id(module_id)
-        if name in state:
-            judge = dict(spec.rl_module_specs[name].model_config)
-            written.append(
-                save_learned(
-                    Path(folder) / "rewards",
-                    module_id,
-                    state[name],
-                    kind="reward",
-                    model=judge | {"reward_form": config.reward_form},
-                    **shared,
-                )
-            )
-    return written

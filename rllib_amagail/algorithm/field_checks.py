@@ -8,7 +8,7 @@ from typing import Any
 from rllib_amagail.adversarial import REWARD_FORMS
 from rllib_amagail.algorithm.generator_defaults import GENERATOR_DEFAULTS
 from rllib_amagail.learner.expert_rows import PHI_MODES
-from rllib_amagail.learner.row_encoder import DISCRIMINATOR_INPUTS
+from rllib_amagail.row_encoder import DISCRIMINATOR_INPUTS
 
 REWARD_SOURCES = ("discriminator", "environment", "zero")
 
@@ -38,6 +38,15 @@ _SMALLEST: Mapping[str, float] = {
     "kfac_damping": 0.0,
     "kfac_value_steps": 1,
 }
+# What a shaping term makes sense beside: it is a part of AIRL's logit, in which the policy's own
+# probability stands; K-FAC has no statistics for a network that is called twice.
+_BESIDE_SHAPING: Mapping[str, tuple[str, ...]] = {
+    "reward_form": ("airl",),
+    "reward_source": ("discriminator",),
+    "generator": ("ppo",),
+    "discriminator_inputs": ("state_action", "state"),
+    "phi": ("filtered", "chosen"),
+}
 _POSITIVE = ("kfac_kl_clip", "kfac_discriminator_kl_clip")
 
 
@@ -59,6 +68,13 @@ def check_fields(config: Any) -> None:
         found = getattr(config, name)
         if not found > 0:
             raise ValueError(f"{name} is {found}; expected > 0")
+    for name, allowed in _BESIDE_SHAPING.items() if config.reward_shaping else ():
+        found = getattr(config, name)
+        if found not in allowed:
+            raise ValueError(
+                f"reward_shaping is True and {name} is {found!r}; expected {name} "
+                f"{' or '.join(map(repr, allowed))}, or reward_shaping=False"
+            )
     if config.num_demonstrations is not None and config.num_demonstrations < 1:
         raise ValueError(f"num_demonstrations is {config.num_demonstrations}; expected >= 1")
     if config.bc_loss_coeff > 0 and not config.uses_demonstrations:

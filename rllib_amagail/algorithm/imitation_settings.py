@@ -15,7 +15,7 @@ from rllib_amagail.adversarial import RewardForm
 from rllib_amagail.algorithm.generator_defaults import GENERATOR_DEFAULTS
 from rllib_amagail.demonstrations import Demonstrations
 from rllib_amagail.learner.expert_rows import Phi
-from rllib_amagail.learner.row_encoder import DiscriminatorInputs
+from rllib_amagail.row_encoder import DiscriminatorInputs
 
 
 class ImitationSettings(PPOConfig):
@@ -31,6 +31,7 @@ class ImitationSettings(PPOConfig):
         self.phi: Phi = "filtered"
         self.reward_source = "discriminator"
         self.reward_form: RewardForm = "gail"
+        self.reward_shaping = False
         self.normalise_rewards = True
         self.discriminator_hiddens: Sequence[int]
         self.discriminator_lr: float
@@ -63,6 +64,7 @@ class ImitationSettings(PPOConfig):
         phi: Phi = NotProvided,
         reward_source: str = NotProvided,
         reward_form: RewardForm = NotProvided,
+        reward_shaping: bool = NotProvided,
         normalise_rewards: bool = NotProvided,
         discriminator_hiddens: Sequence[int] = NotProvided,
         discriminator_lr: float = NotProvided,
@@ -88,12 +90,12 @@ class ImitationSettings(PPOConfig):
             demonstrations: Z: a `Demonstrations`, its file, folder or address. None: the game's.
             num_demonstrations: use the first so many episodes of Z. None: all.
             phi: what becomes of phi. "filtered": dropped (lines 5 and 10; AMAGAIL). "chosen": an
-                ordinary action that agents see and choose every round (MAGAIL); the discriminator
-                judges the action chosen. "executed": the same, but it judges what the game
-                carried out, which is phi for everybody who did not participate.
+                ordinary action that agents see and choose every round (MAGAIL); D_w judges the
+                action chosen. "executed": it judges what the game carried out, phi for absentees.
             reward_source: "discriminator"; "environment" to train on the true reward (experts;
                 no demonstrations needed); "zero" for the control without any reward.
             reward_form: "gail" -log D_w (equation 14), "airl" logit, "magail" 2 sigmoid - 1.
+            reward_shaping: split airl's logit into a reward and a term that only shapes (`Judge`).
             normalise_rewards: divide rewards by their running deviation.
             discriminator_hiddens: widths of the hidden layers of D_w.
             discriminator_lr: step size of w (AdamW; K-FAC with "mack").
@@ -110,8 +112,7 @@ class ImitationSettings(PPOConfig):
             bc_batch_size: rows a step of behaviour cloning.
             bc_anchor: weight of KL(pi_theta || pi_BC) in the policy's loss, so that adversarial
                 steps do no harm; without effect when ``bc_steps`` is 0.
-            bc_loss_coeff: weight of -E_XE[log pi_theta(a|s)] in the policy's loss, on
-                ``bc_batch_size`` expert rows a minibatch; needs no cloned policy.
+            bc_loss_coeff: weight of -E_XE[log pi_theta(a|s)], ``bc_batch_size`` rows a minibatch.
             value_only_iterations: iterations at the start in which only the baseline V_nu learns.
 
         Returns:

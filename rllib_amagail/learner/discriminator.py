@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
-from rllib_amagail.learner.row_encoder import RowEncoder
+from rllib_amagail.judge import Judge
+from rllib_amagail.row_encoder import SHAPING_COLUMNS, RowEncoder
 
 LOGITS_EXPERT_IS_HIGH = "logits_expert_is_high"
 INPUTS = "inputs"
@@ -20,48 +21,38 @@ def discriminator_id(module_id: str) -> str:
     return module_id + _SUFFIX
 
 
-class Discriminator(TorchRLModule):
-    """A tanh network on standardised inputs; its output is `LOGITS_EXPERT_IS_HIGH`, ``[B]``.
+class Discriminator(TorchRLModule, Judge):
+    """A `Judge`; its output is `LOGITS_EXPERT_IS_HIGH`, ``[B]``.
 
-    ``model_config`` needs ``hiddens``, the widths of the hidden layers, and ``judged``, which parts
-    of a turn it sees (`RowEncoder`).
+    ``model_config`` needs ``hiddens``, the widths of the hidden layers, ``judged``, which parts of
+    a turn it sees, and may have ``shaping_discount`` (`RowEncoder`).
     """
 
-    def setup(self) -> None:
-        encoder = RowEncoder(self.observation_space, self.action_space, self.model_config["judged"])
-        layers: list[torch.nn.Module] = []
-        width = encoder.input_size
-        for hidden in self.model_config["hiddens"]:
-            layers += [torch.nn.Linear(width, hidden), torch.nn.Tanh()]
-            width = hidden
-        self.network = torch.nn.Sequential(*layers, torch.nn.Linear(width, 1))
-        self.register_buffer("input_mean", torch.zeros(encoder.input_size))
-        self.register_buffer("input_scale", torch.ones(encoder.input_size))
+    model_config: dict[str, Any]
 
-    def standardise_with(self, expert_inputs: np.ndarray) -> None:
-        """Take mean and standard deviation of the inputs from the demonstrations ``[K, W]``.
+    def setup(self) -> None:
+        encoder = RowEncoder(
+            self.observation_space,
+            self.action_space,
+            self.model_config["judged"],
+            self.model_config.get("shaping_discount"),
+        )
+        self.build(encoder, self.model_config["hiddens"])
+
+    def standardise_with(self, expert_rows: np.ndarray) -> None:
+        """Take mean and standard deviation of the inputs from the demonstrations ``[K, R]``.
 
         An input that never varies keeps scale 1, so that a policy row that differs in it stays
         finite.
         """
-        scale = expert_inputs.std(axis=0)
-        self.input_mean.copy_(torch.from_numpy(expert_inputs.mean(axis=0)))
+        mean, scale = expert_rows.mean(axis=0), expert_rows.std(axis=0)
+        if self._is_shaped:
+            # s and s' are seen by the same network; discount and probability are no inputs.
+            later = slice(self._inputs, self._inputs + self._features)
+            mean[later], scale[later] = mean[: self._features], scale[: self._features]
+            mean[-SHAPING_COLUMNS:], scale[-SHAPING_COLUMNS:] = 0.0, 1.0
+        self.input_mean.copy_(torch.from_numpy(mean))
         self.input_scale.copy_(torch.from_numpy(np.where(scale > 1e-6, scale, 1.0)))
-
-    def standardise(self, inputs: torch.Tensor) -> torch.Tensor:
-        """``[B, W]`` inputs to standardised ones."""
-        return (inputs - self.input_mean) / self.input_scale
-
-    def logits_of_standardised(self, inputs: torch.Tensor) -> torch.Tensor:
-        """``[B, W]`` standardised inputs to ``[B]`` logits."""
-        return self.network(inputs).squeeze(-1)
-
-    @property
-    def input_weights(self) -> torch.Tensor:
-        """``[H, W]`` weights of the first layer, one column per input."""
-        weights = self.network[0].weight
-        assert isinstance(weights, torch.Tensor)
-        return weights
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         logits = self.logits_of_standardised(self.standardise(batch[INPUTS]))

@@ -32,8 +32,8 @@ def update_discriminator(
     Args:
         discriminator: the module, wrapped for several learners or not.
         optimizer: of its parameters; K-FAC takes the Fisher of the logits on the same rows.
-        expert_inputs: ``[K, W]`` rows of the demonstrations.
-        policy_inputs: ``[T, W]`` rows of this iteration's rollouts.
+        expert_inputs: ``[K, R]`` rows of the demonstrations.
+        policy_inputs: ``[T, R]`` rows of this iteration's rollouts.
         steps: gradient steps.
         batch_size: B rows of either kind a step, drawn with replacement: few expert rows must not
             mean few policy rows.
@@ -52,7 +52,7 @@ def update_discriminator(
         policy = policy_inputs[torch.from_numpy(rng.integers(len(policy_inputs), size=batch_size))]
         if input_noise > 0:
             expert, policy = (
-                _with_noise(rows, input_noise * module.input_scale, rng)
+                _with_noise(rows, input_noise * module.noise_scale, rng)
                 for rows in (expert, policy)
             )
         rows = {INPUTS: torch.cat([expert, policy])}

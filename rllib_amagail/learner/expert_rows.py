@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from rllib_amagail.demonstrations import AgentRecord, Demonstrations, DemonstrationsError
-from rllib_amagail.learner.row_encoder import DiscriminatorInputs, RowEncoder
+from rllib_amagail.row_encoder import DiscriminatorInputs, RowEncoder
 
 Phi = Literal["filtered", "chosen", "executed"]
 PHI_MODES: tuple[str, ...] = get_args(Phi)
@@ -23,7 +23,8 @@ class ExpertRows:
 
     observations: np.ndarray  # [K, F] float32, features then action mask
     actions: np.ndarray | None  # [K, ...] in the module's action space; None: not recorded
-    inputs: np.ndarray  # [K', W] discriminator inputs; K' < K for pairs (s, s')
+    inputs: np.ndarray  # [K', R] discriminator rows; K' < K if they need s'
+    is_judged: np.ndarray  # [K] bool, from which of the K rows they are
 
     def __len__(self) -> int:
         return len(self.observations)
@@ -43,21 +44,24 @@ class ExpertRows:
         action_space: gym.Space,
         phi: Phi,
         judged: DiscriminatorInputs = "state_action",
+        shaping_discount: float | None = None,
     ) -> ExpertRows:
         """The rows of ``agents`` for a module with these spaces.
 
         With ``phi="filtered"`` rows (s, phi) are dropped (line 5). Otherwise phi is an ordinary
         action, the last one of a space that has one action more than the demonstrations'.
 
-        Pairs (s, s') join an agent's successive turns (rows, if phi is an action). The last row of
-        an episode has no partner: the observation after it is not recorded.
+        Pairs (s, s') and shaping terms join an agent's successive turns (rows, if phi is an
+        action). The last row of an episode has no partner: the observation after it is not
+        recorded. Shaped rows have log probabilities of 0, to be filled in.
 
         Raises:
             DemonstrationsError: the agents have no turn; phi is to be an action, but the
                 demonstrations hold turns only, or the module's space has no action for it; actions
                 or pairs are to be judged, but there are none.
         """
-        rows = cls.gather(demonstrations, agents, observation_space, action_space, phi, judged)
+        how = (observation_space, action_space, phi, judged, shaping_discount)
+        rows = cls.gather(demonstrations, agents, *how)
         return cls._checked(rows, agents, demonstrations.num_episodes)
 
     @classmethod
@@ -69,10 +73,11 @@ class ExpertRows:
         action_space: gym.Space,
         phi: Phi,
         judged: DiscriminatorInputs = "state_action",
+        shaping_discount: float | None = None,
     ) -> ExpertRows | None:
-        """As `collect`, but agents without a turn give None, and there may be no pair."""
-        check_judged(demonstrations, judged)
-        encoder = RowEncoder(observation_space, action_space, judged)
+        """As `collect`, but agents without a turn give None, and there may be nothing to judge."""
+        check_judged(demonstrations, judged, shaping_discount is not None)
+        encoder = RowEncoder(observation_space, action_space, judged, shaping_discount)
         parts = []
         for agent in agents:
             record = demonstrations.records[agent]
@@ -83,10 +88,8 @@ class ExpertRows:
                 observations, actions = _rows_with_phi(agent, record, demonstrations, action_space)
             if len(observations) == 0:
                 continue
-            inputs = encoder.encode(observations, actions, np.roll(observations, -1, axis=0))
-            if judged == "state_pair":
-                inputs = inputs[:-1][record.episode[1:] == record.episode[:-1]]
-            parts.append(cls(observations, actions, inputs))
+            inputs, is_judged = _judged(encoder, record, observations, actions)
+            parts.append(cls(observations, actions, inputs, is_judged))
         return cls._concatenate(parts) if parts else None
 
     @classmethod
@@ -116,7 +119,8 @@ class ExpertRows:
         if len(rows.inputs) == 0:
             raise DemonstrationsError(
                 f"agents {list(agents)} have no two turns in one episode; expected some, because "
-                "discriminator_inputs is 'state_pair'. Record longer episodes, or set 'state'"
+                "discriminator_inputs is 'state_pair' or reward_shaping is True. Record longer "
+                "episodes, or set 'state' and reward_shaping=False"
             )
         return rows
 
@@ -125,8 +129,20 @@ class ExpertRows:
         return cls(*(_join([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
 
-def check_judged(demonstrations: Demonstrations, judged: DiscriminatorInputs) -> None:
+def check_judged(
+    demonstrations: Demonstrations, judged: DiscriminatorInputs, shaped: bool = False
+) -> None:
     """Raise DemonstrationsError unless the demonstrations hold what is to be judged."""
+    if shaped and not demonstrations.has_actions:
+        raise DemonstrationsError(
+            "the demonstrations have no actions, but reward_shaping is True, which needs their "
+            "probabilities; set reward_shaping=False"
+        )
+    if shaped and demonstrations.turns_kept_every > 1:
+        raise DemonstrationsError(
+            f"one turn in {demonstrations.turns_kept_every} was kept, so what an agent saw next is "
+            "not known, but reward_shaping is True; set it to False, or use whole episodes"
+        )
     if judged == "state_action" and not demonstrations.has_actions:
         raise DemonstrationsError(
             "the demonstrations have no actions, but discriminator_inputs is 'state_action'; "
@@ -138,6 +154,23 @@ def check_judged(demonstrations: Demonstrations, judged: DiscriminatorInputs) ->
             "not known, but discriminator_inputs is 'state_pair'; set 'state_action' or 'state', "
             "or use whole episodes"
         )
+
+
+def _judged(
+    encoder: RowEncoder, record: AgentRecord, observations: np.ndarray, actions: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Discriminator rows ``[K', R]`` of K rows, and ``[K]`` bool: which they are."""
+    later = np.roll(observations, -1, axis=0)
+    inputs = encoder.encode(observations, actions, later)
+    keep = np.ones(len(inputs), bool)
+    if encoder.joins_turns:
+        keep[:-1] = record.episode[1:] == record.episode[:-1]
+        keep[-1] = False
+    if encoder.shaping_discount is not None:
+        elapsed = np.where(keep, np.roll(record.round, -1) - record.round, 1)
+        never, unknown = np.zeros((2, len(inputs)))
+        inputs = encoder.append_shaping(inputs, later, elapsed, never.astype(bool), unknown)
+    return inputs[keep], keep
 
 
 def _join(parts: Sequence[np.ndarray | None]) -> Any:

@@ -26,8 +26,8 @@ from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.typing import EpisodeType
 
-from rllib_amagail.learner.row_encoder import RowEncoder
 from rllib_amagail.learner.turns import TurnBatch
+from rllib_amagail.row_encoder import RowEncoder
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from rllib_amagail.learner.ppo_generator import ppo_loss, update_by_ppo
 from rllib_amagail.learner.relabelling import discriminator_rewards
 from rllib_amagail.learner.sharding import episodes_of
 from rllib_amagail.learner.step_metrics import log_steps
+from rllib_amagail.learner.true_rewards import CORRELATION, correlations_of_turns
 from rllib_amagail.learner.turns import TurnBatch
 
 _ANCHOR_LOGITS = "anchor_dist_inputs"
@@ -122,7 +123,7 @@ class AMAGAILTorchLearner(LearnerBase):
         )
 
     def _encode(self, module_id: str, turns: TurnBatch) -> torch.Tensor:
-        """``[T, W]`` discriminator inputs."""
+        """``[T, R]`` discriminator rows."""
         inputs = encode_turns(self._agents[module_id].encoder, turns, self.config.phi)
         return torch.from_numpy(inputs).to(self._device)
 
@@ -133,7 +134,7 @@ class AMAGAILTorchLearner(LearnerBase):
         diagnostics = update_discriminator(
             self.module[name],
             self.get_optimizer(name),
-            agent.expert_inputs,
+            agent.rows_to_judge(),
             inputs[torch.from_numpy(comparable_rows(agent.encoder, turns))],
             steps=self.config.discriminator_steps,
             batch_size=self.config.discriminator_batch_size,
@@ -152,6 +153,8 @@ class AMAGAILTorchLearner(LearnerBase):
         if self.config.reward_source == "discriminator":
             discriminator = self.module[discriminator_id(module_id)]
             rewards = discriminator_rewards(discriminator, inputs, self.config.reward_form)
+            found = correlations_of_turns(turns, rewards)
+            self.metrics.log_dict({CORRELATION: found}, key=module_id, window=1)
         self.metrics.log_dict(
             {
                 "reward_mean": float(rewards.mean()),

@@ -29,8 +29,14 @@ class LearnerBase(PPOTorchLearner):
         """Build modules and optimizers, load the demonstrations, standardise D's inputs."""
         super().build()
         agents = sorted(mid for mid in self.module.keys() if self._is_agent(mid))  # noqa: SIM118
-        judged = self.config.discriminator_inputs
-        self._agents = {mid: AgentState(self.module[mid].unwrapped(), judged) for mid in agents}
+        self._agents = {
+            mid: AgentState(
+                self.module[mid].unwrapped(),
+                self.config.discriminator_inputs,
+                self.config.shaping_discount(mid),
+            )
+            for mid in agents
+        }
         # Learners draw different rows of their different shares.
         entropy = None if self.config.seed is None else [self.config.seed, self._learner_index]
         self._rng = np.random.default_rng(entropy)

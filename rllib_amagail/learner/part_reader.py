@@ -60,6 +60,8 @@ def _rows_from_columns(columns: dict[str, Any]) -> dict[str, ExpertRows]:
         if column is not None:
             found.setdefault(module_id, {})[name] = np.asarray(column)
     return {
-        module_id: ExpertRows(rows["observations"], rows.get("actions"), rows["inputs"])
+        module_id: ExpertRows(
+            rows["observations"], rows.get("actions"), rows["inputs"], rows["is_judged"]
+        )
         for module_id, rows in found.items()
     }

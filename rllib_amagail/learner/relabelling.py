@@ -13,7 +13,7 @@ from rllib_amagail.learner.discriminator import INPUTS, LOGITS_EXPERT_IS_HIGH
 def discriminator_rewards(
     discriminator: RLModule, inputs: torch.Tensor, form: RewardForm
 ) -> np.ndarray:
-    """``[T]`` rewards of policy rows ``inputs`` (``[T, W]``), for the policy to maximise."""
+    """``[T]`` rewards of policy rows ``inputs`` (``[T, R]``), for the policy to maximise."""
     with torch.no_grad():
         logits = discriminator.unwrapped().forward_inference({INPUTS: inputs})
         return reward_from_logits(logits[LOGITS_EXPERT_IS_HIGH], form).cpu().numpy()

@@ -10,7 +10,7 @@ import gymnasium as gym
 
 from rllib_amagail.demonstrations import Demonstrations
 from rllib_amagail.learner.expert_rows import ExpertRows, Phi
-from rllib_amagail.learner.row_encoder import DiscriminatorInputs
+from rllib_amagail.row_encoder import DiscriminatorInputs
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class RowSorter:
         spaces: module -> its spaces of observations and actions.
         phi: what becomes of phi.
         judged: what the discriminators see of a turn.
+        shaping_discounts: module -> gamma of the shaping term in its rewards; None without one.
     """
 
     agents: Mapping[str, tuple[str, ...]]
     spaces: Mapping[str, tuple[gym.Space, gym.Space]]
     phi: Phi
     judged: DiscriminatorInputs
+    shaping_discounts: Mapping[str, float | None]
 
     @classmethod
     def from_config(
@@ -45,7 +47,8 @@ class RowSorter:
             agents_of[config.policy_mapping_fn(agent, None)].append(agent)
         taught = {module_id: tuple(names) for module_id, names in agents_of.items() if names}
         spaces = {m: (modules[m].observation_space, modules[m].action_space) for m in taught}
-        return cls(taught, spaces, config.phi, config.discriminator_inputs)
+        discounts = {module_id: config.shaping_discount(module_id) for module_id in taught}
+        return cls(taught, spaces, config.phi, config.discriminator_inputs, discounts)
 
     def sort(self, demonstrations: Demonstrations) -> dict[str, ExpertRows]:
         """The rows of every module.
@@ -82,5 +85,8 @@ class RowSorter:
             joined[module_id] = ExpertRows.join(rows, agents, num_episodes)
         return joined
 
-    def _how(self, module_id: str) -> tuple[gym.Space, gym.Space, Phi, DiscriminatorInputs]:
-        return (*self.spaces[module_id], self.phi, self.judged)
+    def _how(
+        self, module_id: str
+    ) -> tuple[gym.Space, gym.Space, Phi, DiscriminatorInputs, float | None]:
+        discount = self.shaping_discounts[module_id]
+        return (*self.spaces[module_id], self.phi, self.judged, discount)
