@@ -52,7 +52,7 @@ def train_from_scratch(
     config = (
         PPOConfig()
         .environment("learned_reward")
-        .env_runners(num_env_runners=0, num_envs_per_env_runner=8)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=16)
         .training(
             train_batch_size=rounds,
             minibatch_size=rounds // 8,

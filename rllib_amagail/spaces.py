@@ -140,7 +140,8 @@ class ActionLayout:
             if not whole.all():
                 found = array[~whole].ravel()[0]
                 raise ValueError(f"{what}: found {found}, expected integers for {self.space}")
-        return array.astype(self.dtype).reshape(len(array), *self.shape)
+        with np.errstate(over="ignore"):  # infinities are refused as any number out of bounds
+            return array.astype(self.dtype).reshape(len(array), *self.shape)
 
     def first_invalid(
         self, actions: np.ndarray, mask: np.ndarray | None = None

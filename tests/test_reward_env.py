@@ -128,7 +128,7 @@ def test_stock_ppo_trains_on_it_and_reports_the_true_score() -> None:
 @pytest.mark.usefixtures("ray_session")
 def test_the_example_learns_a_reward_and_trains_on_it(tmp_path: Path) -> None:
     script = load(ROOT / "examples" / "reward_transfer.py")
-    short = ["--imitation-iterations", "1", "--ppo-iterations", "1", "--rounds", "400"]
+    short = ["--imitation-iterations", "1", "--ppo-iterations", "1", "--rounds", "800"]
     (score,) = script.main([*short, "--output", str(tmp_path)])
     assert abs(score) < 0.5  # near random play
     again = script.main(["--reward", str(tmp_path), *short])
