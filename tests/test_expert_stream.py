@@ -189,8 +189,8 @@ def test_cloning_from_a_stream_learns_the_expert(recording: Path) -> None:
     memory = 4 * max(part.num_bytes for part in Catalogue.read(recording).parts)
     algorithm = (
         MultiAgentBCConfig()
-        .training(lr=1e-2)
-        .imitation(demonstrations=str(recording), bc_steps=200, bc_batch_size=32)
+        .training(lr=3e-2)
+        .imitation(demonstrations=str(recording), bc_steps=80, bc_batch_size=16)
         .streaming(demonstrations_memory=memory)
         .debugging(seed=0, log_level="ERROR")
         .build_algo()

@@ -93,6 +93,7 @@ class TestSettings:
         assert differences("AMAGAIL_scratch") == {
             "bc_steps": 0,
             "value_only_iterations": 0,
+            "discriminator_steps": 8,
             "iterations": 125,
             "lr": [[0, 2e-3], [400_000, 1e-4]],
         }
