@@ -162,8 +162,8 @@ def summarise(results: dict[str, Any]) -> str:
         f"{results['memory'] / 2**20:.0f} MB. {results['machine']}; commit {results['commit']}. "
         "Made by `python benchmarks/streaming.py`.",
         "",
-        f"Time is streamed over held, of {results['iterations']} iterations (in brackets: the median "
-        f"over turns of {TURN}); the streamed process changed its window as often as the position "
+        f"Time is streamed over held, of {results['iterations']} iterations (in brackets: the "
+        f"median over turns of {TURN}); the streamed process changed its window as often as the position "
         "says. Memory is a process's peak beyond its imports.",
         "",
         "| rows | on disk decoded, MB | files | time, streamed / held | pass, window at the end "
