@@ -163,8 +163,8 @@ def summarise(results: dict[str, Any]) -> str:
         "Made by `python benchmarks/streaming.py`.",
         "",
         f"Time is streamed over held, of {results['iterations']} iterations (in brackets: the "
-        f"median over turns of {TURN}); the streamed process changed its window as often as the position "
-        "says. Memory is a process's peak beyond its imports.",
+        f"median over turns of {TURN}); the streamed process changed its window as often as the "
+        "position says. Memory is a process's peak beyond its imports.",
         "",
         "| rows | on disk decoded, MB | files | time, streamed / held | pass, window at the end "
         "| memory held, MB | memory streamed, MB | first iteration, s (held, streamed) |",
