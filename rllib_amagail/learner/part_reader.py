@@ -14,6 +14,7 @@ from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.row_sorter import RowSorter
 
 _SEPARATOR = "/"
+_READERS = 2  # a learner; a window is in use for far longer than reading the next takes
 _FIELDS = tuple(field.name for field in fields(ExpertRows))
 
 
@@ -25,10 +26,11 @@ def read_parts(parts: Sequence[Part], sorter: RowSorter) -> dict[str, ExpertRows
     """
     import ray.data  # takes a second, and only large demonstrations need it
 
-    # Read tasks ask for no CPU: learners may hold them all, and would wait for ever.
+    # Read tasks ask for no CPU: learners may hold them all, and would wait for ever. So their
+    # number has to be limited here: each is a process that imports this package.
     dataset = ray.data.from_items(
         [{"part": index} for index in range(len(parts))], override_num_blocks=len(parts)
-    ).map(_ReadPart(parts, sorter), num_cpus=0)
+    ).map(_ReadPart(parts, sorter), num_cpus=0, compute=ray.data.TaskPoolStrategy(_READERS))
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False
     dataset.context.execution_options.preserve_order = True
