@@ -57,7 +57,7 @@ def imitate(
     episodes: TabularEpisodes,
     phi: Phi,
     *,
-    iterations: int = 200,
+    iterations: int = 60,
     step_size: float = 1.0,
     smoothing: float = 1e-4,
 ) -> Imitated:

@@ -73,7 +73,7 @@ def centipede(rounds: int = 6, discount: float = 0.95) -> TabularGame:
 
 
 def pursuit(
-    height: int = 3, width: int = 3, evader_acts: float = 0.8, discount: float = 0.9
+    height: int = 2, width: int = 3, evader_acts: float = 0.8, discount: float = 0.9
 ) -> TabularGame:
     """A pursuer (agent 0) and an evader on a grid, by turns; a capture pays 1 and costs 1.
 
