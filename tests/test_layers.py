@@ -24,6 +24,7 @@ LAYERS = {
     "evaluation": 1,
     "learned_policy": 1,
     "experts": 1,
+    "equilibrium": 1,
     "envs": 2,
     "runners": 2,
     "learner": 2,

@@ -75,7 +75,8 @@ class TabularGame:
             raise ValueError(f"discount is {self.discount}, expected 0 <= discount < 1")
         null_actions = tuple(self.null_actions) or (0,) * self.num_agents
         if len(null_actions) != self.num_agents or not all(
-            0 <= action < count for action, count in zip(null_actions, self.num_actions, strict=True)
+            0 <= action < count
+            for action, count in zip(null_actions, self.num_actions, strict=True)
         ):
             raise ValueError(
                 f"null_actions is {null_actions}, expected one of each agent's actions, which "
@@ -208,7 +209,9 @@ def round_expectation(
     return result
 
 
-def own_action_rewards(game_shape: Sequence[int], rewards: Sequence[np.ndarray]) -> np.ndarray:
+def own_action_rewards(
+    game_shape: Sequence[int], rewards: Sequence[np.ndarray] | np.ndarray
+) -> np.ndarray:
     """The paper's rewards r_i(s, a_i), nothing for φ, as a table over joint actions.
 
     Args:

@@ -89,9 +89,7 @@ def pursuit(
         for (action, move), mover in itertools.product(enumerate(MOVES), range(2)):
             row, column = np.add(cells[places[mover]], move)
             moved = list(places)
-            moved[mover] = (
-                np.clip(row, 0, height - 1) * width + np.clip(column, 0, width - 1)
-            )
+            moved[mover] = np.clip(row, 0, height - 1) * width + np.clip(column, 0, width - 1)
             caught = moved[0] == moved[1]
             target = end if caught else moved[0] * len(cells) + moved[1]
             where = (state, *_alone(mover, action, len(MOVES)))
@@ -102,9 +100,7 @@ def pursuit(
     return TabularGame(transitions, rewards, turns(evader_acts), start / start.sum(), discount)
 
 
-def coordination(
-    chances: tuple[float, float] = (0.7, 0.5), discount: float = 0.9
-) -> TabularGame:
+def coordination(chances: tuple[float, float] = (0.7, 0.5), discount: float = 0.9) -> TabularGame:
     """Two agents that meet again and again and would wear the same colour.
 
     State 2 * c_0 + c_1: the colours they wear. Action 0 keeps one's colour and is the null action,

@@ -90,7 +90,7 @@ class TabularParallelEnv(ParallelEnv):
         if not self.agents:
             raise RuntimeError("no episode is running: call reset() before step()")
         where = (self._state, *self._joint_action(actions))
-        rewards = self._game.rewards[(slice(None), *where)].tolist()
+        rewards = [float(own[where]) for own in self._game.rewards]
         self._state = self._draw(self._game.transitions[where])
         self._round += 1
         vector = int(self._acts @ 2 ** np.arange(len(self._acts))[::-1])

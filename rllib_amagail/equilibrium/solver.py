@@ -84,6 +84,4 @@ def _stage_equilibria(game: TabularGame, stage: np.ndarray) -> np.ndarray:
 
 def _one_hot(game: TabularGame, chosen: np.ndarray) -> list[np.ndarray]:
     actions = np.unravel_index(chosen, game.num_actions)
-    return [
-        np.eye(count)[action] for count, action in zip(game.num_actions, actions, strict=True)
-    ]
+    return [np.eye(count)[action] for count, action in zip(game.num_actions, actions, strict=True)]

@@ -57,9 +57,7 @@ def agent_view(game: TabularGame, policies: Sequence[np.ndarray], agent: int) ->
         np.array(
             [round_expectation(game, game.rewards[agent], policies, v, agent) for v in vectors]
         ),
-        np.array(
-            [round_expectation(game, game.transitions, policies, v, agent) for v in vectors]
-        ),
+        np.array([round_expectation(game, game.transitions, policies, v, agent) for v in vectors]),
     )
 
 
