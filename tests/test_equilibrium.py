@@ -153,6 +153,25 @@ def test_the_evader_next_door_is_caught() -> None:
     assert found[0, 0 * 6 + 5, 0] < 0.9  # far corners
 
 
+def test_pursuers_move_stop_at_walls_and_catch() -> None:
+    """Cells 0 to 5 in rows of three; the moves are none, up, down, left and right; 5 is φ."""
+    game = pursuit()
+    next_door, up, right, end = 0 * 6 + 1, 1, 4, 36
+    assert game.transitions[next_door, up, 5].argmax() == next_door
+    assert game.transitions[next_door, right, 5].argmax() == end
+    assert game.transitions[next_door, 5, right].argmax() == 0 * 6 + 2
+    assert game.rewards[:, next_door, right, 5].tolist() == [1.0, -1.0]
+    assert game.rewards[:, next_door, 5, right].tolist() == [0.0, 0.0]
+
+
+def test_a_colour_pays_if_the_other_wore_it() -> None:
+    game = coordination()
+    wearing_0_and_1 = game.rewards[:, 1]
+    assert wearing_0_and_1[0, :, 3].tolist() == [0.0, 0.0, 2.0, 0.0]  # keep, 0, 1, φ
+    assert wearing_0_and_1[1, 3].tolist() == [0.0, 1.0, 0.0, 0.0]
+    assert game.transitions[1, 2, 3].argmax() == 3  # the first puts on 1, the other keeps 1
+
+
 def test_the_better_colour_is_kept() -> None:
     game = coordination(chances=(0.7, 0.5), discount=0.9)
     spe = solve_spe(game)
