@@ -73,6 +73,12 @@ def test_amagail_finds_the_experts_measure_and_magail_does_not() -> None:
     assert gains(game, amagail).max() < 0.05 < gains(game, magail).max()
 
 
+def test_the_example_of_the_docs_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "equilibrium.md").read_text()
+    exec(page.split("```python\n")[1].split("```")[0], {})
+    assert "SubgamePerfection(everywhere=Gap(largest=0." in capsys.readouterr().out
+
+
 def test_quick_benchmark_writes_what_it_shows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
