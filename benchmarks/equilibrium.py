@@ -1,8 +1,8 @@
 """Subgame perfection of what AMAGAIL, MAGAIL and cloning learn, exactly, on tabular games.
 
-    python benchmarks/equilibrium.py                    # 10 seeds, 10 and 100 episodes: half a minute
-    python benchmarks/equilibrium.py --quick            # 3 seeds, 10 episodes: within two minutes
-    python benchmarks/equilibrium.py --json FILE        # the runs, besides the tables
+    python benchmarks/equilibrium.py            # 10 seeds, 10 and 100 episodes: half a minute
+    python benchmarks/equilibrium.py --quick    # 3 seeds, 10 episodes
+    python benchmarks/equilibrium.py --json FILE    # the runs, besides the tables
     python benchmarks/equilibrium.py > benchmarks/equilibrium.md
 
 Experts play a subgame perfect equilibrium that the solver found. Methods are those of

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def clone(game: TabularGame, episodes: TabularEpisodes, phi: Phi) -> Imitated:
     """Behaviour cloning: the shares of actions seen at a state, all alike where it was not seen.
 
     Raises:
-        ValueError: if the episodes are of another game.
+        ValueError: if the episodes are of another game, or `phi` is another word.
     """
     choices = []
     for rows in _expert_rows(game, episodes, phi, discount=1.0):
@@ -76,40 +76,98 @@ def imitate(
         smoothing: added to both measures in D_w.
 
     Raises:
-        ValueError: if the episodes are of another game.
+        ValueError: if the episodes are of another game or lack the turns of an agent, or `phi` is
+            another word.
     """
-    experts = [rows / rows.sum() for rows in _expert_rows(game, episodes, phi, game.discount)]
+    counted = _expert_rows(game, episodes, phi, game.discount)
+    absent = [agent for agent, rows in enumerate(counted) if not rows.any()]
+    if absent:
+        raise ValueError(
+            f"agents {absent} never act in the episodes, expected a turn of every agent: record "
+            f"more or longer episodes"
+        )
+    experts = [rows / rows.sum() for rows in counted]
     logits = [np.zeros(rows.shape) for rows in experts]
-    distances = []
+    play = _Play.of(game, logits, phi)
+    distances = [play.distances(experts)]
     for _ in range(iterations):
+        for agent, expert in enumerate(experts):
+            # -log D_w of the best discriminator
+            rewards = np.log1p((expert + smoothing) / (play.judged[agent] + smoothing))
+            stepped = logits[agent] + step_size * play.advantages(agent, rewards)
+            logits[agent] = np.clip(stepped, -LARGEST_LOGIT, LARGEST_LOGIT)
+        play = _Play.of(game, logits, phi)
+        distances.append(play.distances(experts))
+    return Imitated(play.policies, np.array(distances))
+
+
+@dataclass(frozen=True, eq=False)
+class _Play:
+    """What present choices come to; C_i is A_i, or A_i + 1 where φ is one of them.
+
+    Attributes:
+        choices: `[S, C_i]` of each agent.
+        policies: `[S, A_i]`, as played.
+        chain: of the policies.
+        visits: `[S, H]`, discounted.
+        shares: `[N, H]`, how likely a round after h gives a row of the agent.
+        judged: `[S, C_i]`, the rows of each agent as a measure that sums to 1.
+    """
+
+    game: TabularGame
+    choices: list[np.ndarray]
+    policies: list[np.ndarray]
+    chain: Chain
+    visits: np.ndarray
+    shares: np.ndarray
+    judged: list[np.ndarray]
+
+    @classmethod
+    def of(cls, game: TabularGame, logits: Sequence[np.ndarray], phi: Phi) -> _Play:
         choices = [_softmax(each) for each in logits]
         policies = _played(game, choices)
         chain = Chain(game, policies)
         visits = chain.visits()
-        judged = [choice * _judged(game, visits, i, phi) for i, choice in enumerate(choices)]
-        distances.append([jensen_shannon(*each) for each in zip(judged, experts, strict=True)])
-        for agent, choice in enumerate(choices):
-            rewards = _rewards(judged[agent] / judged[agent].sum(), experts[agent], smoothing)
-            advantages = _advantages(game, chain, visits, policies, agent, choice, rewards, phi)
-            logits[agent] = np.clip(
-                logits[agent] + step_size * advantages, -LARGEST_LOGIT, LARGEST_LOGIT
-            )
-    choices = [_softmax(each) for each in logits]
-    policies = _played(game, choices)
-    visits = Chain(game, policies).visits()
-    distances.append(
-        [
-            jensen_shannon(choice * _judged(game, visits, i, phi), experts[i])
-            for i, choice in enumerate(choices)
+        shares = np.where(_with_phi(game, phi), 1.0, game.participation).T
+        rows = [
+            choice * (visits @ share)[:, None]
+            for choice, share in zip(choices, shares, strict=True)
         ]
-    )
-    return Imitated(policies, np.array(distances))
+        judged = [each / each.sum() for each in rows]
+        return cls(game, choices, policies, chain, visits, shares, judged)
+
+    def distances(self, experts: Sequence[np.ndarray]) -> list[float]:
+        """Jensen-Shannon divergence from the experts' rows, by agent."""
+        return [jensen_shannon(*each) for each in zip(self.judged, experts, strict=True)]
+
+    def advantages(self, agent: int, rewards: np.ndarray) -> np.ndarray:
+        """Advantages of an agent's choices, averaged over the h before its rows at a state.
+
+        Args:
+            rewards: of its rows, `[S, C_i]`.
+
+        Returns:
+            `[S, C_i]`: the natural gradient of a softmax table.
+        """
+        share, choice = self.shares[agent], self.choices[agent]
+        own = np.einsum("h,sc,sc->sh", share, choice, rewards)
+        worth = self.chain.discounted_sums(own[None])[0]
+        follow = agent_view(self.game, self.policies, agent).next_values(worth)
+        if choice.shape[1] > follow.shape[2]:  # φ is followed by what its null action is
+            null_action = self.game.null_actions[agent]
+            follow = np.concatenate([follow, follow[:, :, [null_action]]], axis=2)
+        gained = share[:, None] * rewards[:, None] + self.game.discount * follow
+        gained -= worth[:, :, None]
+        rows = (self.visits @ share)[:, None]
+        return np.einsum("sh,shc->sc", self.visits, gained) / np.where(rows > 0.0, rows, np.inf)
 
 
 def _expert_rows(
     game: TabularGame, episodes: TabularEpisodes, phi: Phi, discount: float
 ) -> list[np.ndarray]:
     """`[S, C_i]` of each agent: its choices, with φ last if it counts as one."""
+    if phi not in get_args(Phi):
+        raise ValueError(f"phi is {phi!r}, expected one of {get_args(Phi)}")
     found = (episodes.num_states, episodes.num_actions)
     if found != (game.num_states, game.num_actions):
         raise ValueError(
@@ -128,18 +186,6 @@ def _with_phi(game: TabularGame, phi: Phi) -> np.ndarray:
     return game.player_function.may_abstain() & (phi == "chosen")
 
 
-def _judged_share(game: TabularGame, agent: int, phi: Phi) -> np.ndarray:
-    """`[H]`: how likely a round after h gives a row of the agent."""
-    if _with_phi(game, phi)[agent]:
-        return np.ones(len(game.participation))
-    return game.participation[:, agent]
-
-
-def _judged(game: TabularGame, visits: np.ndarray, agent: int, phi: Phi) -> np.ndarray:
-    """`[S, 1]`: discounted number of the agent's rows at each state."""
-    return (visits @ _judged_share(game, agent, phi))[:, None]
-
-
 def _played(game: TabularGame, choices: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Policies `[S, A_i]`: a participant that chooses φ does its null action."""
     policies = []
@@ -150,34 +196,6 @@ def _played(game: TabularGame, choices: Sequence[np.ndarray]) -> list[np.ndarray
         policy[:, null_action] += choice[:, count:].sum(axis=1)
         policies.append(policy)
     return policies
-
-
-def _rewards(judged: np.ndarray, expert: np.ndarray, smoothing: float) -> np.ndarray:
-    """-log D_w of the best discriminator, `[S, C_i]`."""
-    return np.log1p((expert + smoothing) / (judged + smoothing))
-
-
-def _advantages(
-    game: TabularGame,
-    chain: Chain,
-    visits: np.ndarray,
-    policies: Sequence[np.ndarray],
-    agent: int,
-    choice: np.ndarray,
-    rewards: np.ndarray,
-    phi: Phi,
-) -> np.ndarray:
-    """Advantages of choices at a state, averaged over the h before it, `[S, C_i]`."""
-    share = _judged_share(game, agent, phi)
-    own = np.einsum("h,sc,sc->sh", share, choice, rewards)
-    worth = chain.discounted_sums(own[None])[0]
-    follow = agent_view(game, policies, agent).next_values(worth)
-    if choice.shape[1] > follow.shape[2]:
-        null_action = game.null_actions[agent]
-        follow = np.concatenate([follow, follow[:, :, [null_action]]], axis=2)
-    gained = share[:, None] * rewards[:, None] + game.discount * follow - worth[:, :, None]
-    turns = (visits @ share)[:, None]
-    return np.einsum("sh,shc->sc", visits, gained) / np.where(turns > 0.0, turns, np.inf)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
