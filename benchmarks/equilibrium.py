@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     counts, num_seeds = QUICK if chosen.quick else FULL
     machine, commit = describe_machine()
     print(
-        f"# {__doc__.splitlines()[0]}\n\n{NOTE}\n\n"
+        f"# {__doc__.splitlines()[0].rstrip('.')}\n\n{NOTE}\n\n"
         f"{num_seeds} seeds. Machine: {machine}. Commit {commit}.\n"
     )
     rows: list[dict[str, Any]] = []

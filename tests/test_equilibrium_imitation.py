@@ -27,35 +27,34 @@ benchmark = importlib.import_module("equilibrium")
 PHI = 3  # of coordination's actions
 
 
-def two_rounds() -> TabularEpisodes:
-    """In state 0 the first agent puts on colour 1 once, keeps its colour once, and is absent once.
-
-    The second is always absent.
-    """
+def three_rounds() -> TabularEpisodes:
+    """In state 0: the first agent puts on colour 1, keeps it, is absent; the second never acts."""
     actions = np.array([[[2, PHI], [0, PHI], [PHI, PHI]]])
     return TabularEpisodes(np.zeros((1, 3), dtype=np.int64), actions, 4, (3, 3))
 
 
 def test_cloning_counts_turns_only_if_phi_is_filtered() -> None:
-    first, second = clone(coordination(), two_rounds(), "filtered").policies
+    first, second = clone(coordination(), three_rounds(), "filtered").policies
     assert first[0] == pytest.approx([1 / 2, 0, 1 / 2])
     assert first[1] == pytest.approx([1 / 3] * 3)  # never seen
     assert second[0] == pytest.approx([1 / 3] * 3)
 
 
 def test_phi_as_an_action_does_nothing_on_a_turn() -> None:
-    first, second = clone(coordination(), two_rounds(), "chosen").policies
+    first, second = clone(coordination(), three_rounds(), "chosen").policies
     assert first[0] == pytest.approx([1 / 3 + 1 / 3, 0, 1 / 3])  # φ keeps the colour
     assert first[1] == pytest.approx([1 / 4 + 1 / 4, 1 / 4, 1 / 4])
     assert second[0] == pytest.approx([1, 0, 0])
 
 
-def test_episodes_of_another_game_are_refused() -> None:
+def test_what_cannot_be_learned_from_is_refused() -> None:
     for learn in (clone, imitate):
-        with pytest.raises(
-            ValueError, match=r"found|episodes have \(states, actions\) \(4, \(3, 3"
-        ):
-            learn(centipede(), two_rounds(), "filtered")
+        with pytest.raises(ValueError, match=r"episodes have \(states, actions\) \(4, \(3, 3"):
+            learn(centipede(), three_rounds(), "filtered")
+        with pytest.raises(ValueError, match="phi is 'executed', expected one of"):
+            learn(coordination(), three_rounds(), "executed")
+    with pytest.raises(ValueError, match=r"agents \[1\] never act in the episodes"):
+        imitate(coordination(), three_rounds(), "filtered")
 
 
 def test_amagail_finds_the_experts_measure_and_magail_does_not() -> None:
