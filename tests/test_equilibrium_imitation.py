@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from rllib_amagail.equilibrium import (
     sample_episodes,
     solve_spe,
 )
+from rllib_amagail.equilibrium.imitation import Phi
 from rllib_amagail.equilibrium.library import centipede, coordination
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))  # scripts, in no package
@@ -70,6 +72,26 @@ def test_amagail_finds_the_experts_measure_and_magail_does_not() -> None:
         assert off[0] < 0.01  # of at most 2
         assert off[1] > 0.05
     assert gains(game, amagail).max() < 0.05 < gains(game, magail).max()
+
+
+@pytest.mark.parametrize("phi", ["filtered", "chosen"])
+def test_names_of_actions_do_not_matter(phi: Phi) -> None:
+    """Keeping one's colour, the null action, is action 0 or action 2; the rest is the same."""
+    game = coordination()
+    order = [1, 2, 0, PHI]
+    renamed = replace(
+        game,
+        transitions=game.transitions[:, order][:, :, order],
+        rewards=game.rewards[:, :, order][:, :, :, order],
+        null_actions=(2, 2),
+    )
+    episodes = sample_episodes(game, solve_spe(game), 5, 20, np.random.default_rng(0))
+    same = replace(episodes, actions=np.argsort(order)[episodes.actions])
+    for learn in (clone, imitate):
+        ours = learn(game, episodes, phi).policies
+        theirs = learn(renamed, same, phi).policies
+        for one, other in zip(ours, theirs, strict=True):
+            assert one[:, order[:-1]] == pytest.approx(other, abs=1e-6)
 
 
 def test_the_example_of_the_docs_runs(capsys: pytest.CaptureFixture[str]) -> None:
