@@ -31,6 +31,7 @@ LAYERS = {
     "observation_rows": 1,
     "row_encoder": 1,
     "experts": 1,
+    "equilibrium": 1,
     "envs": 2,
     "runners": 2,
     "learner": 2,
