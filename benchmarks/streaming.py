@@ -205,7 +205,7 @@ def main() -> None:
     for rows in chosen.rows:
         results["runs"][str(rows)] = compare(rows, chosen.memory, chosen.iterations)
         (chosen.output / "streaming.json").write_text(json.dumps(results, indent=1) + "\n")
-    (chosen.output / "streaming.md").write_text(summarise(results))
+        (chosen.output / "streaming.md").write_text(summarise(results))
     print(summarise(results))
 
 
