@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium.spaces import Space
@@ -22,6 +22,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from rllib_amagail.space_json import space_from_dict, space_to_dict
+
+Network = TypeVar("Network")
 
 FORMAT_VERSION = 2
 INDEX = "learned.json"
@@ -139,6 +141,20 @@ def read_index(folder: str | os.PathLike[str]) -> dict[str, str]:
     except (OSError, ValueError, RecursionError) as error:
         raise LearnedFileError(f"{path}: {error}") from error
     return agents
+
+
+def read_networks(
+    folder: str | os.PathLike[str], kind: str, load: Callable[[Path], Network]
+) -> dict[str, Network]:
+    """What ``load`` makes of every module's JSON, by agent; agents of one module share it.
+
+    Raises:
+        LearnedFileError: as `read_index` and ``load``.
+    """
+    module_of = read_index(folder)
+    modules = sorted(set(module_of.values()))
+    networks = {module: load(module_path(folder, kind, module)) for module in modules}
+    return {agent: networks[module] for agent, module in module_of.items()}
 
 
 def module_path(folder: str | os.PathLike[str], kind: str, module: str) -> Path:

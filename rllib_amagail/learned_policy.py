@@ -16,9 +16,8 @@ from rllib_amagail.learned_files import (
     LearnedFileError,
     check_widths,
     linear_shapes,
-    module_path,
     read_description,
-    read_index,
+    read_networks,
     read_weights,
 )
 from rllib_amagail.observation_rows import observation_rows
@@ -208,12 +207,7 @@ class LearnedPolicy:
         Raises:
             LearnedFileError: a file that is missing, too large, damaged, or not what it says.
         """
-        module_of = read_index(folder)
-        networks = {
-            module: PolicyNetwork.load(module_path(folder, "policy", module))
-            for module in sorted(set(module_of.values()))
-        }
-        return cls({agent: networks[module] for agent, module in module_of.items()})
+        return cls(read_networks(folder, "policy", PolicyNetwork.load))
 
     def network(self, agent: str) -> PolicyNetwork:
         """The network behind an agent's policy; ValueError for an unknown agent."""

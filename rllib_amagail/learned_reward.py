@@ -17,9 +17,8 @@ from rllib_amagail.learned_files import (
     Description,
     LearnedFileError,
     check_widths,
-    module_path,
     read_description,
-    read_index,
+    read_networks,
     read_weights,
 )
 from rllib_amagail.observation_rows import observation_rows
@@ -172,13 +171,9 @@ class LearnedReward:
         Raises:
             LearnedFileError: a file that is missing, too large, damaged, or not what it says.
         """
-        module_of = read_index(folder)
-        networks = {
-            module: RewardNetwork.load(module_path(folder, "reward", module))
-            for module in sorted(set(module_of.values()))
-        }
+        networks = read_networks(folder, "reward", RewardNetwork.load)
         try:
-            return cls({agent: networks[module] for agent, module in module_of.items()})
+            return cls(networks)
         except ValueError as error:
             raise LearnedFileError(f"{folder}: {error}") from error
 
