@@ -9,14 +9,14 @@ import copy
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, MultiBinary, Space
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper, BaseWrapper
 
+from rllib_amagail.demonstrations.closing import ClosedByWith
 from rllib_amagail.demonstrations.recorder import DemonstrationRecorder
 from rllib_amagail.spaces import MASK_KEY, ActionLayout, ObservationLayout
 
@@ -164,7 +164,7 @@ class EpisodeTap:
         return recorder
 
 
-class RecordedParallelEnv(BaseParallelWrapper):
+class RecordedParallelEnv(BaseParallelWrapper, ClosedByWith):
     """See `record_parallel`."""
 
     def __init__(self, env: ParallelEnv, tap: EpisodeTap) -> None:
@@ -205,21 +205,10 @@ class RecordedParallelEnv(BaseParallelWrapper):
     def close(self) -> None:
         """Close recorder and environment; an episode under way is dropped."""
         self._tap.close()
-        super().close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        self.env.close()
 
 
-class RecordedAECEnv(BaseWrapper):
+class RecordedAECEnv(BaseWrapper, ClosedByWith):
     """See `record_aec`."""
 
     def __init__(self, env: AECEnv, tap: EpisodeTap) -> None:
@@ -259,18 +248,7 @@ class RecordedAECEnv(BaseWrapper):
     def close(self) -> None:
         """Close recorder and environment; an episode under way is dropped."""
         self._tap.close()
-        super().close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        self.env.close()
 
     def _live(self) -> list[str]:
         env = self.env

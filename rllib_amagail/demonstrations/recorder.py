@@ -6,12 +6,12 @@ import atexit
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Space
 
+from rllib_amagail.demonstrations.closing import ClosedByWith
 from rllib_amagail.demonstrations.concatenation import concatenate
 from rllib_amagail.demonstrations.data import Demonstrations
 from rllib_amagail.demonstrations.errors import DemonstrationsError
@@ -37,7 +37,7 @@ class _Episode:
     num_rounds: int = 0
 
 
-class DemonstrationRecorder:
+class DemonstrationRecorder(ClosedByWith):
     """Writes finished episodes into a folder that `Demonstrations.load` reads.
 
     A part file is written after the first episode; then at the end of an episode, or in the middle
@@ -248,17 +248,6 @@ class DemonstrationRecorder:
         self.abandon_episode()
         self._writer.close()
         atexit.unregister(self.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _flat(self, agent: str, observation: Any, mask: Any) -> np.ndarray:
         layout = self._layouts[agent][0]
