@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 # The paper's games (section 5), in the order of its tables 2 to 4, then table 1's.
@@ -18,11 +18,16 @@ GAMES = (*COOPERATIVE_GAMES, COMPETITIVE_GAME)
 METHODS = ("BC_phi", "BC_filtered", "AMAGAIL", "MAGAIL_chosen", "zero_reward")
 EXTRA_METHODS = ("MAGAIL_executed", "AMAGAIL_scratch")
 ALL_METHODS = (*METHODS, *EXTRA_METHODS)
-# AMAGAIL under other anchors than its default, ``bc_anchor`` 1; not of the grid, see anchor.py.
-ANCHOR_METHODS = {
-    "AMAGAIL_no_anchor": {"bc_anchor": 0.0},
-    "AMAGAIL_anchor_0.1": {"bc_anchor": 0.1},
-    "AMAGAIL_bc_term": {"bc_anchor": 0.0, "bc_loss_coeff": 0.3},
+# A method of the grid under other settings of `AMAGAILConfig.imitation`; see anchor.py, search.py.
+VARIANTS: Mapping[str, tuple[str, Mapping[str, float]]] = {
+    "AMAGAIL_no_anchor": ("AMAGAIL", {"bc_anchor": 0.0}),
+    "AMAGAIL_anchor_0.1": ("AMAGAIL", {"bc_anchor": 0.1}),
+    "AMAGAIL_bc_term": ("AMAGAIL", {"bc_anchor": 0.0, "bc_loss_coeff": 0.3}),
+    "AMAGAIL_short_cloning": ("AMAGAIL", {"bc_steps": 1000}),
+    "AMAGAIL_steps_8": ("AMAGAIL", {"discriminator_steps": 8}),
+    "AMAGAIL_scratch_steps_2": ("AMAGAIL_scratch", {"discriminator_steps": 2}),
+    "AMAGAIL_scratch_steps_4": ("AMAGAIL_scratch", {"discriminator_steps": 4}),
+    "AMAGAIL_scratch_steps_16": ("AMAGAIL_scratch", {"discriminator_steps": 16}),
 }
 
 
@@ -40,7 +45,7 @@ class Cell:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, known in (("game", GAMES), ("method", (*ALL_METHODS, *ANCHOR_METHODS))):
+        for name, known in (("game", GAMES), ("method", (*ALL_METHODS, *VARIANTS))):
             found = getattr(self, name)
             if found not in known:
                 raise ValueError(f"{name} is {found!r}; expected one of {', '.join(known)}")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from paper_cells import ANCHOR_METHODS, COMPETITIVE_GAME, Cell
+from paper_cells import COMPETITIVE_GAME, VARIANTS, Cell
 
 from rllib_amagail import AMAGAILConfig
 from rllib_amagail.games.reference_scores import ReferenceScores, reference_scores
@@ -131,13 +131,12 @@ def settings_of(cell: Cell, lengths: Lengths) -> Settings:
         .imitation(bc_steps=bc_steps)
         .debugging(seed=cell.seed, log_level="ERROR")
     )
-    match cell.method:
+    method, changes = VARIANTS.get(cell.method, (cell.method, {}))
+    match method:
         case "AMAGAIL":
             pass
-        case _ if cell.method in ANCHOR_METHODS:
-            config.imitation(**ANCHOR_METHODS[cell.method])
         case "AMAGAIL_scratch":
-            # Eight discriminator steps, not four: found on seeds 100 and 101, which no run uses.
+            # Eight discriminator steps, not four: see search.md.
             config.imitation(bc_steps=0, value_only_iterations=0, discriminator_steps=8)
             iterations, lr = lengths.scratch_iterations, (2e-3, 1e-4)
         # Without the anchor: it would hold MAGAIL at the level of cloning with phi as an action.
@@ -153,6 +152,7 @@ def settings_of(cell: Cell, lengths: Lengths) -> Settings:
         case "BC_filtered":
             config.imitation(reward_source="zero")
             iterations = 0
+    config.imitation(**changes)
     rounds = iterations * config.train_batch_size_per_learner
     config.training(lr=[[0, lr[0]], [rounds, lr[1]]] if iterations else lr[0])
     return Settings(config, iterations, lengths.episodes)

@@ -28,7 +28,7 @@ from rllib_amagail import AMAGAIL, Demonstrations
 from rllib_amagail.algorithm.export import export_learned
 from rllib_amagail.algorithm.policies import policies_of
 from rllib_amagail.evaluation import Policy, play_episodes
-from rllib_amagail.experts import expert_demonstrations
+from rllib_amagail.experts import expert_demonstrations, expert_policies
 from rllib_amagail.games.reference_scores import ReferenceScores
 
 CURVE_POINTS = 25
@@ -81,11 +81,15 @@ def run_cell(cell: Cell, lengths: Lengths, work: Path) -> dict[str, Any]:
     try:
         curve, seconds = learn(algorithm, settings.iterations)
         described = settings.to_dict()
-        if cell.game == COMPETITIVE_GAME:  # for table 1
+        policies, against = policies_of(algorithm), {}
+        if cell.game == COMPETITIVE_GAME:
+            # For table 1.
             export_learned(algorithm, policies_folder(work, cell, settings_hash(described)))
+            against = against_experts(cell.game, policies, settings.episodes)
         return {
             **cell.to_dict(),
-            **evaluate(cell.game, policies_of(algorithm), scale_of(cell.game), settings.episodes),
+            **evaluate(cell.game, policies, scale_of(cell.game), settings.episodes),
+            **against,
             "rounds": settings.iterations * algorithm.config.train_batch_size_per_learner,
             "seconds": round(seconds, 2),
             "settings": described,
@@ -148,6 +152,29 @@ def evaluate(
         "normalised": round(scale.normalised(float(scores.mean())), 5),
         "returns": {agent: round(float(each.mean()), 4) for agent, each in returns.items()},
     }
+
+
+def against_experts(
+    game: str, policies: Mapping[str, Policy], episodes: int
+) -> dict[str, dict[str, float]]:
+    """The good agent's return when one side of predator-prey is learned and the other the experts'.
+
+    Args:
+        game: predator-prey.
+        policies: of all agents.
+        episodes: to play.
+
+    Returns:
+        Under ``against_experts``: of the learned ``agent`` (more is better) and of the experts'
+        agent before the learned ``adversaries`` (less is better).
+    """
+    experts, scale = expert_policies(game), scale_of(game)
+    good = set(scale.scored_agents)
+    returns = {}
+    for side, own in (("agent", good), ("adversaries", set(experts) - good)):
+        mixed = {name: policies[name] if name in own else experts[name] for name in experts}
+        returns[side] = evaluate(game, mixed, scale, episodes)["score"]
+    return {"against_experts": returns}
 
 
 @lru_cache(maxsize=4)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.study_samples import NAVIGATION, Cell, anchor, described, line_of, results, settings
 
@@ -23,18 +22,16 @@ def test_runs_differ_in_the_anchor_only() -> None:
     assert difference("AMAGAIL_bc_term") == {"bc_anchor": 0.0, "bc_loss_coeff": 0.3}
 
 
-def test_what_the_papers_study_ran_is_not_run_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_papers_study_ran_is_not_run_again(tmp_path: Path) -> None:
     study = tmp_path / "study.jsonl"
-    monkeypatch.setattr(anchor, "SHARED_RESULTS", study)
-    wanted, full = list(anchor.cells()), settings.FULL_LENGTHS
+    compared = dataclasses.replace(anchor.ANCHOR, shared=study)
+    wanted, full = list(compared.cells), settings.FULL_LENGTHS
     assert len(wanted) == 3 * 2 * 2 * 5
     theirs = [cell for cell in wanted if cell.method in ("AMAGAIL", "BC_filtered")]
     results.JsonLines(study).append(line_of(theirs[0], lengths=full))
     own = results.JsonLines(tmp_path / "anchor.jsonl")
     own.append(line_of(theirs[1], lengths=full))
-    assert set(anchor.read(own, wanted, full)) == set(theirs[:2])
+    assert set(compared.read(own, wanted, full)) == set(theirs[:2])
 
 
 def test_the_page_shows_means_and_the_worst_run(tmp_path: Path) -> None:
@@ -52,8 +49,8 @@ def test_the_page_shows_means_and_the_worst_run(tmp_path: Path) -> None:
             line("AMAGAIL_no_anchor", 1, 0.80),
         ]
     )
-    page = tmp_path / "out" / "anchor.md"
-    anchor.write_report(lines, 60, settings.FULL_LENGTHS, page)
+    page = anchor.ANCHOR.write(lines, 60, settings.FULL_LENGTHS, tmp_path / "out")
+    assert page == tmp_path / "out" / "anchor.md"
     text = page.read_text()
     # filtered cloning, no anchor, a tenth, the default, a cloning term
     row = "| stochastic cooperative navigation, 10 | 0.940 | 0.850 | – | 0.970 | – |"  # noqa: RUF001
