@@ -11,10 +11,13 @@ EXTRAS = {
     "plot": ["matplotlib>=3.9", "pillow>=10"],
     # Scenarios of the Vectorized Multi-Agent Simulator (rllib_amagail.envs.vmas).
     "vmas": ["vmas>=1.5.2,<2"],
+    # Board and card games (rllib_amagail.envs.board_games).
+    "board_games": ["open_spiel>=2,<3", "rlcard>=1.2,<2", "pygame-ce>=2.3"],
     # Policies for deployment (rllib_amagail.deployment).
     "onnx": ["onnx>=1.17,<2"],
     "test": ["pytest>=8", "hypothesis>=6", "mpe2==1.1.1", "onnx>=1.17,<2"],
 }
+EXTRAS["test"] += EXTRAS["board_games"]
 EXTRAS["dev"] = [*EXTRAS["plot"], *EXTRAS["test"], "ruff==0.17.6", "mypy==2.4.1"]
 
 setup(

@@ -9,6 +9,7 @@ from ray import tune
 from rllib_amagail.algorithm.amagail import AMAGAIL
 from rllib_amagail.algorithm.baselines import GAIL, MACK, MAGAIL
 from rllib_amagail.algorithm.multi_agent_bc import MultiAgentBC
+from rllib_amagail.envs.board_games import BOARD_GAME_NAMES, BoardGame
 from rllib_amagail.envs.game_envs import GameEnv
 from rllib_amagail.games import GAME_NAMES
 
@@ -32,3 +33,5 @@ def register() -> None:
         tune.register_trainable(name, algorithm)
     for name in GAME_NAMES:
         tune.register_env(name, partial(GameEnv, name))
+    for name in BOARD_GAME_NAMES:
+        tune.register_env(name, partial(BoardGame, name))

@@ -102,7 +102,6 @@ def without(env, name):
     ("env", "error", "message"),
     [
         (object(), TypeError, "env is a object, expected an RLlib MultiAgentEnv or"),
-        (Aec(), TypeError, "env is a Aec, .* convert an AECEnv with"),
         (
             without(ParallelToy(), "possible_agents"),
             ValueError,

@@ -242,9 +242,10 @@ class AMAGAILConfig(ImitationSettings):
     def build_learner_connector(self, *args: Any, **kwargs: Any) -> ConnectorV2:
         """Custom connectors, episodes to turns, the phi filter, what a joint critic sees."""
         pipeline = AlgorithmConfig.build_learner_connector(self, *args, **kwargs)
-        pipeline.append(EpisodesToTurns())
+        gammas = {mid: self.get_config_for_module(mid).gamma for mid in self.policies}
+        pipeline.append(EpisodesToTurns(gammas=gammas))
         if self.phi == "filtered":
-            pipeline.append(FilterPhi())
+            pipeline.append(FilterPhi(gammas=gammas))
         if self.critic == "joint":
             pipeline.append(AddOthers(modules=self.modules_of_agents()))
         return pipeline

@@ -10,6 +10,7 @@ from ray.rllib.algorithms.registry import ALGORITHMS
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
 from rllib_amagail.cli.errors import CommandError, one_line, suggestion
+from rllib_amagail.envs.board_games import BOARD_GAME_NAMES, OPENSPIEL, PETTINGZOO_GAMES
 from rllib_amagail.games import GAME_NAMES
 from rllib_amagail.games.reference_scores import reference_scores
 from rllib_amagail.registration import ALGORITHM_NAMES
@@ -63,9 +64,10 @@ def find_environment(name: str) -> str | type:
     module_name, _, attribute = name.rpartition(separator)
     if module_name:
         return _imported(name, module_name, attribute)
+    known = (*GAME_NAMES, *BOARD_GAME_NAMES)
     raise CommandError(
-        f"unknown environment {name!r}{suggestion(name, [*GAME_NAMES, *gym.registry])} "
-        f"Choose one of the games {', '.join(GAME_NAMES)}, a name registered with gymnasium or Ray "
+        f"unknown environment {name!r}{suggestion(name, [*known, *gym.registry])} "
+        f"Choose one of the games {', '.join(known)}, a name registered with gymnasium or Ray "
         "Tune, or module:Class"
     )
 
@@ -97,5 +99,7 @@ def list_names() -> str:
         if reference is not None:
             scale = f"  score: random {reference.random:.2f}, expert {reference.expert:.2f}"
         lines.append(f"  {name}{scale}")
+    lines += [f"  {name}" for name in PETTINGZOO_GAMES]
+    lines.append(f'  {OPENSPIEL}  with --config \'{{"env_config": {{"game": "leduc_poker"}}}}\'')
     lines.append("Environments of gymnasium work by name, others as module:Class.")
     return "\n".join(lines)

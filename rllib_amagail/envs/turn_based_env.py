@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_amagail.envs.late_rewards import LATE_REWARDS, LateRewards
 from rllib_amagail.envs.null_actions import (
     NullActionRule,
     NullActions,
@@ -27,7 +28,7 @@ from rllib_amagail.envs.wrapped_env import WorldView, WrappedEnv
 from rllib_amagail.turn_sampler import PlayerFunction
 
 if TYPE_CHECKING:
-    from pettingzoo import ParallelEnv
+    from pettingzoo import AECEnv, ParallelEnv
 
 MAX_IDLE_ROUNDS = 10_000  # without any participant, before reset() gives up
 
@@ -50,21 +51,23 @@ class TurnBasedEnv(MultiAgentEnv):
     One that ends before its first turn leaves no trace.
 
     With every observation comes `infos[agent]["round"]`, the round about to be played (in a final
-    observation: the number of rounds played), and `infos[agent]["participates"]`.
+    observation: the number of rounds played), and `infos[agent]["participates"]`. What it earned
+    while it waited stands in `infos[agent]["late_rewards"]`, by rounds after its turn, so that
+    learners can discount it.
 
     A round without participants is a step with empty dicts. Not so before anybody's first turn:
     RLlib takes an empty reset for an episode that has not begun, and loses its steps and its end.
     `reset` plays those rounds itself. They precede every action, so no reward of theirs is due.
 
     Args:
-        env: an RLlib MultiAgentEnv or a PettingZoo ParallelEnv.
+        env: an RLlib MultiAgentEnv or a PettingZoo ParallelEnv or AECEnv (see `AECRounds`).
         player_function: draws the participants of each round. None: `env` decides; all agents that
             it observes participate, but for those with `"participates": False` in their infos.
             Details: `Participants`.
         null_action: what absent agents do, see `NullActions`.
         reward_absent: report the rewards of absent agents, too; RLlib credits them to the agent's
-            last action. False: they get none (paper, section 5). Environments that reward agents
-            between their turns, as most board games do, need True.
+            last action. False: they get none (paper, section 5). None: True for an AECEnv, because
+            games of turns reward agents between their turns; else False.
         phi_is_action: phi is an ordinary action (MAGAIL, paper section 5): all agents are shown
             every round, and the Discrete space of each that may abstain gets phi as its last
             action. Whoever chooses it, or does not participate, applies its null action.
@@ -87,17 +90,19 @@ class TurnBasedEnv(MultiAgentEnv):
 
     def __init__(
         self,
-        env: MultiAgentEnv | ParallelEnv,
+        env: MultiAgentEnv | ParallelEnv | AECEnv,
         player_function: PlayerFunction | None = None,
         *,
         null_action: NullActionRule = "zero",
-        reward_absent: bool = False,
+        reward_absent: bool | None = None,
         phi_is_action: bool = False,
         show_everyone: bool = False,
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        self._wrapped = WrappedEnv(env)
+        self.phi_is_action = phi_is_action
+        self.show_everyone = show_everyone or phi_is_action
+        self._wrapped = WrappedEnv(env, show_everyone=self.show_everyone)
         self.possible_agents = list(self._wrapped.possible_agents)
         self.agents = list(self.possible_agents)
         self.observation_spaces = dict(self._wrapped.observation_spaces)
@@ -109,10 +114,9 @@ class TurnBasedEnv(MultiAgentEnv):
         self.player_function = player_function
         self._turns = Participants(player_function, self._wrapped)
         self.may_abstain = self._turns.may_abstain
-        self.reward_absent = reward_absent
-        self.phi_is_action = phi_is_action
-        self.show_everyone = show_everyone or phi_is_action
+        self.reward_absent = self._wrapped.is_one_by_one if reward_absent is None else reward_absent
         absentees = [agent for agent in self.possible_agents if self.may_abstain[agent]]
+        self._late_rewards = LateRewards()
         self._null_actions = NullActions(
             null_action, self._wrapped.observation_spaces, self._wrapped.action_spaces, absentees
         )
@@ -180,8 +184,12 @@ class TurnBasedEnv(MultiAgentEnv):
         self._check_actions(action_dict)
         rewards = dict.fromkeys(self._shown, 0.0)
         earning = self._wrapped.live if self.reward_absent else self._participants
+        shown, played = self._shown, self._round
         view = self._play(action_dict)
         rewards.update({agent: float(view.rewards.get(agent, 0.0)) for agent in earning})
+        for agent in earning:
+            if agent not in shown:
+                self._late_rewards.paid(agent, played, rewards[agent])
         over = not self._wrapped.live
         reported = self._report(view)
         observations, infos = self._show()
@@ -244,6 +252,7 @@ class TurnBasedEnv(MultiAgentEnv):
         self._env_seed = None
         self._round = 0
         self._null_actions.reset()
+        self._late_rewards.reset()
         self._met: set[str] = set()  # those who were shown something, and no ending yet
         self._untold: dict[str, _Ending] = {}
         self._observe(view, self._turns.first(view, self._rng))
@@ -285,6 +294,8 @@ class TurnBasedEnv(MultiAgentEnv):
         observations = {agent: self._observation(agent) for agent in self._shown}
         infos = {agent: self._info(agent, agent in self._participants) for agent in self._shown}
         self._met.update(self._shown)
+        for agent in self._shown:
+            self._late_rewards.acted(agent, self._round)
         return observations, infos
 
     def _report(self, view: WorldView) -> dict[str, _Ending]:
@@ -316,7 +327,9 @@ class TurnBasedEnv(MultiAgentEnv):
 
     def _info(self, agent: str, participates: bool) -> dict[str, Any]:
         info = self._view.infos.get(agent, {})
-        return {**info, "round": self._round, "participates": participates}
+        told = {**info, "round": self._round, "participates": participates}
+        late = self._late_rewards.of(agent)
+        return {**told, LATE_REWARDS: late} if late else told
 
     def _add_phi(self, agent: str) -> None:
         extended = action_space_with_phi(agent, self.action_spaces[agent])

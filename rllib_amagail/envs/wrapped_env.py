@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_amagail.envs.aec_rounds import AECRounds
+
 if TYPE_CHECKING:
     from gymnasium.spaces import Space
-    from pettingzoo import ParallelEnv
+    from pettingzoo import AECEnv, ParallelEnv
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,19 @@ class WorldView:
 
 
 class WrappedEnv:
-    """An RLlib MultiAgentEnv or a PettingZoo ParallelEnv that knows which agents are alive.
+    """An RLlib MultiAgentEnv or a PettingZoo environment that knows which agents are alive.
 
-    PettingZoo flags every agent; RLlib has "__all__", too, which speaks for all agents without a
-    flag of their own. An agent that is flagged both ways has terminated.
+    A PettingZoo AECEnv is played in `AECRounds`, whose round is one turn. PettingZoo flags every
+    agent; RLlib has "__all__", too, which speaks for all agents without a flag of their own. An
+    agent that is flagged both ways has terminated.
+
+    Args:
+        env: the environment.
+        show_everyone: of an AECEnv, observe those who wait for their turns, too.
 
     Attributes:
+        env: the environment, or the `AECRounds` of it.
+        is_one_by_one: whether a round is one agent's turn: it is an AECEnv.
         possible_agents: all agents, in order.
         observation_spaces, action_spaces: by agent, in this order.
         live: the agents that are alive, in this order. Empty when no episode is running.
@@ -39,17 +48,21 @@ class WrappedEnv:
         ValueError: if it does not name its agents and their spaces.
     """
 
-    def __init__(self, env: MultiAgentEnv | ParallelEnv) -> None:
+    def __init__(
+        self, env: MultiAgentEnv | ParallelEnv | AECEnv, *, show_everyone: bool = False
+    ) -> None:
         space_of: tuple[Callable[[str], Space], ...]
+        self.is_one_by_one = hasattr(env, "agent_iter")
+        if self.is_one_by_one:
+            env = AECRounds(env, show_everyone=show_everyone)
         if isinstance(env, MultiAgentEnv):
             space_of = (env.get_observation_space, env.get_action_space)
-        elif callable(getattr(env, "observation_space", None)) and not hasattr(env, "agent_iter"):
+        elif callable(getattr(env, "observation_space", None)):
             space_of = (env.observation_space, env.action_space)
         else:
             raise TypeError(
                 f"env is a {type(env).__name__}, expected an RLlib MultiAgentEnv or a PettingZoo "
-                f"ParallelEnv: convert an AECEnv with pettingzoo.utils.aec_to_parallel, or write a "
-                f"MultiAgentEnv that observes whoever moves next"
+                f"ParallelEnv or AECEnv"
             )
         self.env = env
         self.possible_agents: list[str] = list(getattr(env, "possible_agents", None) or [])

@@ -6,7 +6,7 @@ ones show every agent in every round and carry rows (s, phi). After the filter b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,15 @@ from ray.rllib.utils.typing import EpisodeType
 from rllib_amagail.learner.turns import TurnBatch
 
 
-def filter_phi(turns: TurnBatch) -> TurnBatch:
+def filter_phi(turns: TurnBatch, gamma: float = 1.0) -> TurnBatch:
     """Drop the rows (s, phi) of a batch.
 
-    A reward received while absent goes to the agent's preceding turn, undiscounted, as RLlib
-    credits it between sparse observations; before the first turn there is nobody to credit.
+    A reward received while absent goes to the agent's preceding turn, discounted by the rounds in
+    between, as in sparse episodes; before the first turn there is nobody to credit.
+
+    Args:
+        turns: of one module.
+        gamma: the discount of a round.
     """
     keep = turns.participates
     if keep.all():
@@ -30,12 +34,23 @@ def filter_phi(turns: TurnBatch) -> TurnBatch:
     latest_turn = np.maximum.accumulate(np.where(keep, np.arange(len(keep)), -1))
     credited = (latest_turn >= 0) & (segment[latest_turn] == segment)
     rewards = np.zeros_like(turns.rewards)
-    np.add.at(rewards, latest_turn[credited], turns.rewards[credited])
+    waited = (turns.rounds - turns.rounds[latest_turn])[credited]
+    np.add.at(rewards, latest_turn[credited], gamma**waited * turns.rewards[credited])
     return turns.keep_rows(keep, rewards)
 
 
 class FilterPhi(ConnectorV2):
-    """Applies `filter_phi` to every module's turns."""
+    """Applies `filter_phi` to every module's turns.
+
+    Args:
+        gammas: discount of a round by module; 1 for modules that are left out.
+    """
+
+    def __init__(
+        self, *args: Any, gammas: Mapping[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._gammas = dict(gammas or {})
 
     def __call__(
         self,
@@ -47,5 +62,8 @@ class FilterPhi(ConnectorV2):
         shared_data: dict | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        filtered = {module_id: filter_phi(turns) for module_id, turns in batch.items()}
+        filtered = {
+            module_id: filter_phi(turns, self._gammas.get(module_id, 1.0))
+            for module_id, turns in batch.items()
+        }
         return {module_id: turns for module_id, turns in filtered.items() if len(turns) > 0}

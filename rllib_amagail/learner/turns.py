@@ -21,6 +21,7 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.typing import EpisodeType
 
+from rllib_amagail.envs.late_rewards import LATE_REWARDS, discounted_difference
 from rllib_amagail.spaces import ObservationLayout
 
 
@@ -35,7 +36,7 @@ class TurnBatch:
     actions: np.ndarray  # [T, ...] as the policy chose them
     action_logp: np.ndarray  # [T]
     action_dist_inputs: np.ndarray  # [T, K]
-    rewards: np.ndarray  # [T] the environment's
+    rewards: np.ndarray  # [T] the environment's, until the next turn
     rounds: np.ndarray  # [T] t
     participates: np.ndarray  # [T] I_{i,t}
     segment_starts: np.ndarray  # [S + 1] row offsets of the agent episodes
@@ -129,7 +130,17 @@ class EpisodesToTurns(ConnectorV2):
     """Fills the batch with one `TurnBatch` per module that acted, in sorted order of the modules.
 
     Sorted, because every learner process must iterate over the modules in the same order.
+
+    Args:
+        gammas: discount of a round by module, for rewards that came between turns. Modules that
+            are left out are credited with the plain sum.
     """
+
+    def __init__(
+        self, *args: Any, gammas: Mapping[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._gammas = dict(gammas or {})
 
     def __call__(
         self,
@@ -150,7 +161,8 @@ class EpisodesToTurns(ConnectorV2):
                     rounds[id(agent_episode)] = observation_rounds(agent_episode, episode)
         for module_id in sorted(segments):
             layout = ObservationLayout.from_space(rl_module[module_id].observation_space)
-            batch[module_id] = _stack(segments[module_id], rounds, layout)
+            gamma = self._gammas.get(module_id, 1.0)
+            batch[module_id] = _stack(segments[module_id], rounds, layout, gamma)
         return batch
 
 
@@ -188,10 +200,28 @@ def participation(agent_episode: SingleAgentEpisode) -> np.ndarray:
     return np.array([info.get("participates", True) for info in agent_episode.get_infos()[:-1]])
 
 
+def credited_rewards(agent_episode: SingleAgentEpisode, gamma: float) -> np.ndarray:
+    """``[L]`` what each turn earned until the next one: ``sum_k gamma^k r_{t+k}``.
+
+    RLlib's own sum is plain; the infos of `TurnBasedEnv` tell which rewards came late. Batched
+    runners do not, so theirs stay plain sums.
+    """
+    rewards = agent_episode.get_rewards()
+    if gamma == 1.0 or "rounds" in agent_episode.custom_data:
+        return rewards
+    rewards = np.array(rewards, dtype=np.float64)
+    infos = agent_episode.get_infos()[1:]  # of the observations that follow the turns
+    late = {k: info[LATE_REWARDS] for k, info in enumerate(infos) if LATE_REWARDS in info}
+    for turn, earned in late.items():
+        rewards[turn] += discounted_difference(earned, gamma)
+    return rewards
+
+
 def _stack(
     agent_episodes: Sequence[SingleAgentEpisode],
     rounds: Mapping[int, np.ndarray],
     layout: ObservationLayout,
+    gamma: float,
 ) -> TurnBatch:
     lengths = np.array([len(e) for e in agent_episodes])
     observations = flat_rows(layout, _concatenate([e.get_observations() for e in agent_episodes]))
@@ -207,7 +237,9 @@ def _stack(
         actions=np.concatenate([e.get_actions() for e in agent_episodes]),
         action_logp=column(Columns.ACTION_LOGP).astype(np.float32),
         action_dist_inputs=column(Columns.ACTION_DIST_INPUTS).astype(np.float32),
-        rewards=np.concatenate([e.get_rewards() for e in agent_episodes]).astype(np.float32),
+        rewards=np.concatenate([credited_rewards(e, gamma) for e in agent_episodes]).astype(
+            np.float32
+        ),
         rounds=observation_rounds[~is_final],
         participates=np.concatenate([participation(e) for e in agent_episodes]),
         segment_starts=np.concatenate([[0], np.cumsum(lengths)]),
