@@ -9,7 +9,9 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from rllib_amagail.demonstrations import AgentRecord, Demonstrations
+from rllib_amagail.demonstrations.participation import participation_of
 from rllib_amagail.spaces import ActionLayout, space_to_dict
+from rllib_amagail.turn_estimation import estimate_player_function
 
 
 def summary(demonstrations: Demonstrations) -> dict[str, Any]:
@@ -33,11 +35,19 @@ def summary(demonstrations: Demonstrations) -> dict[str, Any]:
         "episodes": demonstrations.num_episodes,
         "rounds": {"total": int(lengths.sum()), **statistics(lengths)},
         "player_function": demonstrations.player_function,
+        "estimated_player_function": estimated_player_function(demonstrations),
         "turns_kept_every": demonstrations.turns_kept_every,
         "has_actions": demonstrations.has_actions,
         "agents": agents,
         "provenance": demonstrations.provenance,
     }
+
+
+def estimated_player_function(demonstrations: Demonstrations) -> dict[str, Any] | None:
+    """What the recorded turns look like, or None where turns were left out."""
+    if demonstrations.turns_kept_every > 1:
+        return None
+    return estimate_player_function(participation_of(demonstrations)).player_function.to_dict()
 
 
 def returns(record: AgentRecord, num_episodes: int) -> np.ndarray | None:

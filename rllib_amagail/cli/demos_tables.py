@@ -32,6 +32,9 @@ def info_tables(name: str, about: Mapping[str, Any], demonstrations: Demonstrati
     if about["turns_kept_every"] > 1:
         facts.add_row("subsampled", f"one turn in {about['turns_kept_every']}")
     facts.add_row("turns by", Text(_player_function(about["player_function"])))
+    if about["estimated_player_function"] not in (None, about["player_function"]):
+        look = _player_function(about["estimated_player_function"])
+        facts.add_row("turns look like", Text(look))
     if about["provenance"]:
         facts.add_row("origin", Text(json.dumps(about["provenance"], ensure_ascii=False)))
     parts: list[RenderableType] = [facts, "", _agents_table(about["agents"], demonstrations)]
@@ -76,8 +79,14 @@ def make_console(file: Any = None) -> Console:
 def _player_function(description: Mapping[str, Any] | None) -> str:
     if description is None:
         return "not said"
-    parameters = {name: value for name, value in description.items() if name != "type"}
+    parameters = {n: _rounded(value) for n, value in description.items() if n != "type"}
     return f"{description.get('type', '?')} {json.dumps(parameters)}"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def _agents_table(agents: Mapping[str, Any], demonstrations: Demonstrations) -> Table:
