@@ -302,8 +302,13 @@ class HistoryPlayerFunction(PlayerFunction):
 
 @dataclass(frozen=True, eq=False)
 class StatePlayerFunction(HistoryPlayerFunction):
-    """The higher-order form (paper, section 2.1): `function` also looks at `History.states`."""
+    """The higher-order form (paper, section 2.1): `function` also looks at `History.states`.
 
+    Args:
+        needs_actions: the states shall end with the last round's actions, see `states_and_actions`.
+    """
+
+    needs_actions: bool = False
     needs_states = True
 
 

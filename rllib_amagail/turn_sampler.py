@@ -121,11 +121,14 @@ class PlayerFunction(ABC):
         num_agents: N.
         memory: how many past participation vectors `probabilities` needs. None: all of them.
         needs_states: whether `probabilities` looks at `History.states`.
+        needs_actions: whether these have to end with the actions of the last round, as
+            `states_and_actions` puts them together.
     """
 
     num_agents: int
     memory: int | None
     needs_states: bool = False
+    needs_actions: bool = False
 
     @abstractmethod
     def initial_probabilities(self) -> np.ndarray:
@@ -146,6 +149,26 @@ class PlayerFunction(ABC):
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Describe the player function in JSON types: `{"type": name, parameter: value, ...}`."""
+
+
+def states_and_actions(
+    states: np.ndarray, actions: np.ndarray, participation: np.ndarray
+) -> np.ndarray:
+    """What a player function with `needs_actions` is shown as `History.states`.
+
+    Args:
+        states: `[B, S]` joint states.
+        actions: `[B, N, ...]` of the last round.
+        participation: `[B, N]` bool, I_t of that round.
+
+    Returns:
+        `[B, S + N * A]`: the states, then A numbers an agent, zeros where it did not participate
+        (`History.participation` tells them from an action 0).
+    """
+    batch_size, num_agents = participation.shape
+    flat = np.asarray(actions, dtype=np.float64).reshape(batch_size, num_agents, -1)
+    taken = np.where(participation[:, :, None], flat, 0.0)
+    return np.concatenate([states, taken.reshape(batch_size, -1)], axis=1)
 
 
 def _last_rounds(past: np.ndarray, keep: int) -> np.ndarray:

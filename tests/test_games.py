@@ -193,6 +193,18 @@ def test_state_player_function_sees_the_joint_state():
     np.testing.assert_array_equal(game.participation, [[True, False, True]])
 
 
+def test_state_player_function_sees_past_actions():
+    def whoever_moved_pauses(history):
+        return (history.states[:, -3:] == 0).astype(float)
+
+    player_function = StatePlayerFunction(
+        whoever_moved_pauses, 3, np.array([1.0, 1.0, 0.0]), needs_actions=True
+    )
+    game = make_game(NAVIGATION, player_function=player_function, seed=0)
+    game.step(np.array([[1, 0, 4]]))  # the third agent is absent: its action does not count
+    np.testing.assert_array_equal(game.participation, [[False, True, True]])
+
+
 # Episodes
 
 

@@ -252,6 +252,22 @@ def test_higher_order_player_functions_see_the_joint_observations():
     assert seen == [[[1, 1, 1]], [[2, 0, 2]], [[3, 0, 3]]]  # b is not there any more
 
 
+def test_higher_order_player_functions_see_past_actions():
+    seen = []
+
+    def whoever_chose_two_pauses(history):
+        seen.append(history.states[0, 3:].tolist())  # after three observations
+        return (history.states[:, 3:] != 2).astype(float)
+
+    turns = StatePlayerFunction(whoever_chose_two_pauses, 3, [1.0, 1.0, 0.0], needs_actions=True)
+    env = TurnBasedEnv(ParallelToy(horizon=4), turns)
+    env.reset(seed=0)
+    asked = [sorted(env.step(actions)[0]) for actions in ({"a": 2, "b": 1}, {"b": 2, "c": 2})]
+    # c was absent in round 0 and a in round 1: zeros, whatever the environment executed.
+    assert seen == [[2, 1, 0], [0, 2, 2]]
+    assert asked == [["b", "c"], ["a"]]
+
+
 def coins():
     return IndependentStochastic([0.5, 0.5])
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from rllib_amagail.envs.wrapped_env import WorldView, WrappedEnv
-from rllib_amagail.spaces import ObservationLayout
-from rllib_amagail.turn_sampler import PlayerFunction, TurnSampler
+from rllib_amagail.spaces import ActionLayout, ObservationLayout
+from rllib_amagail.turn_sampler import PlayerFunction, TurnSampler, states_and_actions
 
 
 class Participants:
@@ -14,7 +17,8 @@ class Participants:
 
     Agents that the environment does not observe cannot participate. The state that a higher-order
     player function is given is `[1, S]`: the flat observations of all agents, concatenated in
-    order, zeros for those that are not there.
+    order, zeros for those that are not there; then the actions of the last round, for one with
+    `needs_actions`. That takes actions of one shape.
 
     Args:
         player_function: None: all observed agents participate, but for those with
@@ -26,7 +30,8 @@ class Participants:
             attribute of this name of the environment tells, where it has one.
 
     Raises:
-        ValueError: if the player function is for another number of agents.
+        ValueError: if the player function is for another number of agents, or looks at actions of
+            different shapes.
     """
 
     def __init__(self, player_function: PlayerFunction | None, wrapped: WrappedEnv) -> None:
@@ -36,6 +41,9 @@ class Participants:
         self._layouts = {
             agent: ObservationLayout.from_space(space)
             for agent, space in wrapped.observation_spaces.items()
+        }
+        self._action_layouts = {
+            agent: ActionLayout.from_space(space) for agent, space in wrapped.action_spaces.items()
         }
         agents = wrapped.possible_agents
         if player_function is None:
@@ -47,6 +55,12 @@ class Participants:
                 f"the player function is for {player_function.num_agents} agents, expected "
                 f"{len(agents)}: {agents}"
             )
+        shapes = {agent: layout.shape for agent, layout in self._action_layouts.items()}
+        if player_function.needs_actions and len(set(shapes.values())) > 1:
+            raise ValueError(
+                f"the player function looks at actions, which have shapes {shapes}, expected one "
+                "shape for all agents"
+            )
         self.may_abstain = dict(zip(agents, player_function.may_abstain().tolist(), strict=True))
 
     def first(self, view: WorldView, rng: np.random.Generator) -> list[str]:
@@ -56,11 +70,16 @@ class Participants:
         self._sampler = TurnSampler(self._player_function, 1, rng)
         return self._drawn(self._sampler.reset(), view)
 
-    def next(self, view: WorldView) -> list[str]:
-        """Those of the next round of the episode, in order."""
+    def next(self, view: WorldView, executed: Mapping[str, Any]) -> list[str]:
+        """Those of the next round of the episode, in order.
+
+        Args:
+            view: what the last round gave.
+            executed: the actions of that round, by agent.
+        """
         if self._sampler is None:
             return self._named(view)
-        return self._drawn(self._sampler.step(self._states(view)), view)
+        return self._drawn(self._sampler.step(self._states(view, executed)), view)
 
     def _named(self, view: WorldView) -> list[str]:
         infos = view.infos
@@ -73,7 +92,7 @@ class Participants:
     def _observed(self, view: WorldView) -> list[str]:
         return [agent for agent in self._wrapped.live if agent in view.observations]
 
-    def _states(self, view: WorldView) -> np.ndarray | None:
+    def _states(self, view: WorldView, executed: Mapping[str, Any]) -> np.ndarray | None:
         if self._player_function is None or not self._player_function.needs_states:
             return None
         observed = self._observed(view)
@@ -83,4 +102,11 @@ class Participants:
                 parts.append(layout.flatten([view.observations[agent]]))
             else:
                 parts.append(np.zeros((1, layout.feature_size + layout.mask_size), np.float32))
-        return np.concatenate(parts, axis=1)
+        states = np.concatenate(parts, axis=1)
+        if not self._player_function.needs_actions or self._sampler is None:
+            return states
+        actions = [
+            layout.encode([executed[agent]])[0] if agent in executed else np.zeros(layout.shape)
+            for agent, layout in self._action_layouts.items()
+        ]
+        return states_and_actions(states, np.stack(actions)[None], self._sampler.participation)

@@ -265,7 +265,7 @@ class TurnBasedEnv(MultiAgentEnv):
         }
         view = self._wrapped.step(executed)
         self._round += 1
-        self._observe(view, self._turns.next(view) if self._wrapped.live else [])
+        self._observe(view, self._turns.next(view, executed) if self._wrapped.live else [])
         return view
 
     def _executed(self, agent: str, actions: Mapping[str, Any]) -> Any:

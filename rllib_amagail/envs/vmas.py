@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from rllib_amagail.envs.vector_env import BatchedGame
 from rllib_amagail.games.game import RoundResult
 from rllib_amagail.player_functions import PlayerFunction, Synchronous
-from rllib_amagail.turn_sampler import TurnSampler
+from rllib_amagail.turn_sampler import TurnSampler, states_and_actions
 
 
 class VmasWorlds:
@@ -134,6 +134,8 @@ class VmasWorlds:
         states = None
         if self.player_function.needs_states:
             states = np.concatenate(list(self._observations.values()), axis=1)
+            if self.player_function.needs_actions:
+                states = states_and_actions(states, actions, participation)
         self._sampler.step(states)
         over = _array(terminated)
         return RoundResult(np.where(participation, rewards, 0.0), over, _array(truncated) & ~over)

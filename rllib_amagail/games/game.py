@@ -17,6 +17,7 @@ from rllib_amagail.games.particles import (
 )
 from rllib_amagail.games.scenario import Scenario
 from rllib_amagail.player_functions import PlayerFunction, TurnSampler
+from rllib_amagail.turn_sampler import states_and_actions
 
 DEFAULT_HORIZON = 50
 
@@ -167,11 +168,18 @@ class ParticleGame:
             self._positions, self._velocities, self._applied_actions(actions)
         )
         rewards = np.where(participation, self.scenario.rewards(self._positions), 0.0)
-        self._sampler.step(self.states() if self.player_function.needs_states else None)
+        self._sampler.step(self._seen_by_player_function(actions))
         terminated = self.scenario.terminated(self._positions)
         truncated = (self.rounds >= self.horizon) & ~terminated
         self._ended = terminated | truncated
         return RoundResult(rewards.astype(np.float32), terminated, truncated)
+
+    def _seen_by_player_function(self, actions: np.ndarray) -> np.ndarray | None:
+        if not self.player_function.needs_states:
+            return None
+        if not self.player_function.needs_actions:
+            return self.states()
+        return states_and_actions(self.states(), actions, self.participation)
 
     def get_state(self) -> dict[str, Any]:
         """Copy of all that decides the future: worlds, participation and both random streams."""
