@@ -23,10 +23,8 @@ SETS = dict.fromkeys("abc", np.array([[1, 1, 0], [0, 0, 1]]))
 def modes() -> ModeFunction:
     """a uses set 1 and 2 by turns, b set 1 in every second round, c draws phi, 1 or 2."""
     chance = np.array([0.25, 0.25, 0.5])
-    return ModeFunction(
-        np.array([[0, 1, 0], [0, 1, 0], chance]),
-        np.stack([ALTERNATE, PAUSE, np.tile(chance, (3, 1))]),
-    )
+    transition = np.stack([ALTERNATE, PAUSE, np.tile(chance, (3, 1))])
+    return ModeFunction(np.array([[0, 1, 0], [0, 1, 0], chance]), transition)
 
 
 def make_env(horizon: int = 6, **options: Any) -> TurnBasedEnv:
