@@ -34,6 +34,7 @@ LAYERS = {
     "row_encoder": 1,
     "experts": 1,
     "equilibrium": 1,
+    "openspiel": 1,
     "envs": 2,
     "runners": 2,
     "learner": 2,

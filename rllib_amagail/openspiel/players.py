@@ -1,0 +1,170 @@
+"""Who plays: exact players where a game can be solved, and learned, random and noisy ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from rllib_amagail.learned_policy import LearnedPolicy
+from rllib_amagail.openspiel.game import OpenSpielGame, import_openspiel
+from rllib_amagail.spaces import MASK_KEY
+
+_TOLERANCE = 1e-9  # between values of equally good moves
+
+
+class Player(Protocol):
+    """A player of one game, in any of its seats."""
+
+    def probabilities(self, state: Any, player: int) -> np.ndarray:
+        """`[n]` chances of all actions in OpenSpiel's `state`, zero for illegal ones."""
+
+
+class UniformPlayer:
+    """Every legal action alike."""
+
+    def __init__(self, game: OpenSpielGame) -> None:
+        self._game = game
+
+    def probabilities(self, state: Any, player: int) -> np.ndarray:
+        """As of `Player`."""
+        mask = self._game.mask(state, player)
+        return mask / mask.sum()
+
+
+class PerfectPlayer:
+    """Draws among all moves of the best minimax value, in games of two sides and no secrets.
+
+    Such play is subgame perfect: best after every history, also off the path.
+
+    Raises:
+        ValueError: a game with chance, hidden information, simultaneous moves, or other than two
+            players whose returns add up to the same.
+    """
+
+    def __init__(self, game: OpenSpielGame) -> None:
+        pyspiel = import_openspiel()
+        kind = game.rules.get_type()
+        expected = (
+            pyspiel.GameType.ChanceMode.DETERMINISTIC,
+            pyspiel.GameType.Information.PERFECT_INFORMATION,
+            pyspiel.GameType.Dynamics.SEQUENTIAL,
+        )
+        found = (kind.chance_mode, kind.information, kind.dynamics)
+        sums = (pyspiel.GameType.Utility.ZERO_SUM, pyspiel.GameType.Utility.CONSTANT_SUM)
+        if found != expected or len(game.agents) != 2 or kind.utility not in sums:
+            raise ValueError(
+                f"{game.name!r} has {', '.join(str(each).rsplit('.', 1)[-1] for each in found)} "
+                f"and {len(game.agents)} players, expected a game of two sides without chance and "
+                "secrets: use equilibrium_player"
+            )
+        self._game = game
+        self._values: dict[str, float] = {}
+
+    def value(self, state: Any) -> float:
+        """Return of player 0 if both play perfectly from `state` on."""
+        if state.is_terminal():
+            return float(state.returns()[0])
+        key = str(state)
+        if key not in self._values:
+            values = [self.value(state.child(action)) for action in state.legal_actions()]
+            self._values[key] = max(values) if state.current_player() == 0 else min(values)
+        return self._values[key]
+
+    def probabilities(self, state: Any, player: int) -> np.ndarray:
+        """As of `Player`."""
+        sign = 1.0 if player == 0 else -1.0
+        legal = state.legal_actions(player)
+        values = np.array([sign * self.value(state.child(action)) for action in legal])
+        chances = np.zeros(self._game.num_actions)
+        chances[np.array(legal)[values >= values.max() - _TOLERANCE]] = 1.0
+        return chances / chances.sum()
+
+
+class EquilibriumPlayer:
+    """A near-equilibrium of a two-player game with chance and secrets.
+
+    Counterfactual regret minimisation, CFR+ (Tammelin 2014, arXiv:1407.5042), by OpenSpiel.
+
+    Args:
+        game: of two players whose returns add up to zero.
+        iterations: of CFR+; 100 leave Leduc poker with an exploitability of about .01.
+        shown: called after each iteration, for progress.
+    """
+
+    def __init__(
+        self,
+        game: OpenSpielGame,
+        iterations: int = 100,
+        shown: Callable[[], None] = lambda: None,
+    ) -> None:
+        solver = import_openspiel().CFRPlusSolver(game.rules)
+        for _ in range(iterations):
+            solver.evaluate_and_update_policy()
+            shown()
+        self._game = game
+        # The policy reads the solver's memory, which must live as long.
+        self._solver = solver
+        self._policy = solver.average_policy()
+
+    def probabilities(self, state: Any, player: int) -> np.ndarray:
+        """As of `Player`."""
+        chances = np.zeros(self._game.num_actions)
+        told = self._policy.action_probabilities(state.information_state_string(player))
+        for action, chance in told.items():
+            chances[action] = chance
+        return chances / chances.sum()
+
+
+class NoisyPlayer:
+    """Now and then a random legal move instead of the player's own.
+
+    Args:
+        player: to disturb.
+        noise: chance of a random move, in [0, 1].
+
+    Raises:
+        ValueError: another `noise`.
+    """
+
+    def __init__(self, game: OpenSpielGame, player: Player, noise: float) -> None:
+        if not 0.0 <= noise <= 1.0:
+            raise ValueError(f"noise is {noise}, expected a chance from 0 to 1")
+        self._player, self._uniform, self._noise = player, UniformPlayer(game), noise
+
+    def probabilities(self, state: Any, player: int) -> np.ndarray:
+        """As of `Player`."""
+        own = self._player.probabilities(state, player)
+        return (1.0 - self._noise) * own + self._noise * self._uniform.probabilities(state, player)
+
+
+class LearnedPlayer:
+    """Policies that were learned, one per seat.
+
+    Where phi is an action (MAGAIL), whoever chooses it in its turn executes its null action: the
+    first legal one.
+
+    Args:
+        game: they were learned for.
+        policies: see `LearnedPolicy`.
+        explore: draw actions as the policies say. False: take the likeliest.
+    """
+
+    def __init__(
+        self, game: OpenSpielGame, policies: LearnedPolicy, *, explore: bool = True
+    ) -> None:
+        self._game, self._policies, self._explore = game, policies, explore
+
+    def probabilities(self, state: Any, player: int) -> np.ndarray:
+        """As of `Player`."""
+        agent, size = self._game.agents[player], self._game.num_actions
+        seen = self._game.observation(state, player)
+        knows_phi = self._policies.network(agent).actions.mask_size > size
+        if knows_phi:
+            seen = {**seen, MASK_KEY: np.append(seen[MASK_KEY], 1).astype(np.int8)}
+        chances = np.array(self._policies.action_probabilities(agent, seen))
+        if not self._explore:
+            chances = np.eye(len(chances))[chances.argmax()]
+        chances[int(seen[MASK_KEY].argmax())] += chances[size:].sum()
+        return chances[:size] / chances[:size].sum()

@@ -1,0 +1,179 @@
+"""OpenSpiel's games: exact players, recordings, exploitability."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rllib_amagail import AMAGAILConfig, LearnedPolicy
+from rllib_amagail.algorithm.export import export_learned
+from rllib_amagail.envs.openspiel import OpenSpielRounds
+from rllib_amagail.openspiel.exploitability import mean_exploitability, nash_conv
+from rllib_amagail.openspiel.game import OpenSpielGame
+from rllib_amagail.openspiel.play import play_games, record_games
+from rllib_amagail.openspiel.players import (
+    EquilibriumPlayer,
+    LearnedPlayer,
+    NoisyPlayer,
+    PerfectPlayer,
+    UniformPlayer,
+)
+
+TICTACTOE = OpenSpielGame("tic_tac_toe")
+KUHN = OpenSpielGame("kuhn_poker")
+
+
+def after(game: OpenSpielGame, *moves: int) -> Any:
+    state = game.rules.new_initial_state()
+    for move in moves:
+        state.apply_action(move)
+    return state
+
+
+@pytest.fixture(scope="module")
+def perfect() -> PerfectPlayer:
+    return PerfectPlayer(TICTACTOE)
+
+
+def test_perfect_play_of_tictactoe_is_a_draw(perfect: PerfectPlayer) -> None:
+    assert perfect.value(after(TICTACTOE)) == 0.0
+    results = play_games(TICTACTOE, [perfect, perfect], 20, np.random.default_rng(0))
+    assert results.tally(0) == results.tally(1) == (0, 20, 0)
+
+
+def test_the_perfect_player_never_loses(perfect: PerfectPlayer) -> None:
+    uniform = UniformPlayer(TICTACTOE)
+    rng = np.random.default_rng(0)
+    wins, draws, losses = play_games(TICTACTOE, [uniform, perfect], 200, rng).tally(1)
+    assert (losses, wins + draws) == (0, 200)
+    assert wins > 100  # a random beginner gives most games away
+
+
+def test_the_perfect_player_completes_and_blocks_lines(perfect: PerfectPlayer) -> None:
+    # x on 0 and 1, o on 3 and 4: whoever moves completes a line, at 2 or at 5.
+    assert perfect.probabilities(after(TICTACTOE, 0, 3, 1, 4), 0).tolist() == [0, 0, 1, *[0] * 6]
+    # x on 0 and 1, o on 8: o must block at 2.
+    assert perfect.probabilities(after(TICTACTOE, 0, 8, 1), 1).tolist() == [0, 0, 1, *[0] * 6]
+    # Answers to the corner: only the centre does not lose.
+    assert perfect.probabilities(after(TICTACTOE, 0), 1).argmax() == 4
+    assert perfect.probabilities(after(TICTACTOE, 0), 1)[4] == 1.0
+
+
+def test_games_with_secrets_have_no_perfect_player() -> None:
+    with pytest.raises(ValueError, match=r"has .*IMPERFECT_INFORMATION.*, expected a game of two"):
+        PerfectPlayer(KUHN)
+
+
+def test_kuhns_equilibrium() -> None:
+    player = EquilibriumPlayer(KUHN, iterations=500)
+    # The first player's expected loss is 1/18; exploitability vanishes.
+    assert mean_exploitability(KUHN, [player, player]) < 0.005
+    # Whoever holds the king (2) always calls a bet, the jack (0) never: deal 0 to the first player
+    # and 2 to the second; actions are pass 0 and bet 1.
+    king = after(KUHN, 0, 2, 1)
+    jack = after(KUHN, 2, 0, 1)
+    assert player.probabilities(king, 1)[1] > 0.99
+    assert player.probabilities(jack, 1)[1] < 0.01
+
+
+def test_nash_conv_of_uniform_play() -> None:
+    # OpenSpiel documents 11/12 for the uniform policy of Kuhn poker.
+    uniform = UniformPlayer(KUHN)
+    assert nash_conv(KUHN, [uniform, uniform]) == pytest.approx(11 / 12)
+    assert mean_exploitability(KUHN, [uniform, uniform]) == pytest.approx(11 / 24)
+
+
+def test_nash_conv_asks_each_seat_for_its_own_policy() -> None:
+    uniform, equilibrium = UniformPlayer(KUHN), EquilibriumPlayer(KUHN, iterations=200)
+    mixed = nash_conv(KUHN, [equilibrium, uniform]), nash_conv(KUHN, [uniform, equilibrium])
+    assert all(0.05 < found < 11 / 12 for found in mixed)
+    assert mixed[0] != pytest.approx(mixed[1])
+
+
+def test_noise_mixes_in_random_moves(perfect: PerfectPlayer) -> None:
+    noisy = NoisyPlayer(TICTACTOE, perfect, 0.5)
+    # One best move of six legal ones: a half, and a twelfth for each.
+    chances = noisy.probabilities(after(TICTACTOE, 0, 8, 1), 1)
+    assert chances[2] == pytest.approx(0.5 + 1 / 12)
+    assert chances[3] == pytest.approx(1 / 12)
+    assert chances[0] == 0.0
+    with pytest.raises(ValueError, match=r"noise is 2, expected a chance"):
+        NoisyPlayer(TICTACTOE, perfect, 2)
+
+
+def test_recordings_hold_turns_masks_and_returns(perfect: PerfectPlayer) -> None:
+    recorded = record_games(TICTACTOE, [perfect, UniformPlayer(TICTACTOE)], 30, seed=1)
+    assert recorded.num_episodes == 30
+    first, second = (recorded.records[agent] for agent in TICTACTOE.agents)
+    assert set(first.round % 2) == {0}
+    assert set(second.round % 2) == {1}
+    assert first.action_mask is not None
+    assert first.action_mask[np.arange(len(first)), first.action].all()
+    totals = [np.bincount(each.episode, each.reward, minlength=30) for each in (first, second)]
+    np.testing.assert_array_equal(totals[0], -totals[1])
+    assert totals[0].min() >= 0  # the perfect player does not lose
+    again = record_games(TICTACTOE, [perfect, UniformPlayer(TICTACTOE)], 30, seed=1)
+    np.testing.assert_array_equal(again.records["player_0"].action, first.action)
+
+
+def test_opponents_turns_are_not_recorded(perfect: PerfectPlayer) -> None:
+    uniform = UniformPlayer(TICTACTOE)
+    recorded = record_games(TICTACTOE, [perfect, perfect], 40, seed=0, opponents=[uniform, uniform])
+    for seat, agent in enumerate(TICTACTOE.agents):
+        record = recorded.records[agent]
+        assert set(record.episode % 2) == {seat}
+        returns = np.bincount(record.episode, record.reward, minlength=40)[seat::2]
+        assert returns.min() >= 0
+        assert returns.sum() > 5  # random opponents lose often
+
+
+def test_recordings_fit_the_environment(perfect: PerfectPlayer) -> None:
+    recorded = record_games(TICTACTOE, [perfect, perfect], 2)
+    env = OpenSpielRounds("tic_tac_toe")
+    recorded.check_compatible(env.possible_agents, env.observation_spaces, env.action_spaces)
+
+
+@pytest.mark.parametrize("phi", ["filtered", "chosen"])
+def test_learned_policies_play(
+    phi: str, perfect: PerfectPlayer, ray_session: None, tmp_path: Path
+) -> None:
+    recorded = record_games(TICTACTOE, [perfect, perfect], 30)
+    config = (
+        AMAGAILConfig()
+        .environment("openspiel", env_config={"game": "tic_tac_toe"})
+        .imitation(demonstrations=recorded if phi == "filtered" else dense(recorded), phi=phi)
+        .imitation(bc_steps=5)
+        .rl_module(model_config={"fcnet_hiddens": [8]})
+        .debugging(seed=0)
+    )
+    algo = config.build_algo()
+    algo.clone_behaviour()
+    export_learned(algo, tmp_path)
+    algo.stop()
+    policies = LearnedPolicy.load(tmp_path)
+    state = after(TICTACTOE, 0, 8, 1)
+    drawing = LearnedPlayer(TICTACTOE, policies)
+    deciding = LearnedPlayer(TICTACTOE, policies, explore=False)
+    chances = drawing.probabilities(state, 1)
+    assert chances.sum() == pytest.approx(1.0)
+    assert np.flatnonzero(chances).tolist() == [2, 3, 4, 5, 6, 7]
+    best = deciding.probabilities(state, 1)
+    assert best.max() == 1.0
+    results = play_games(TICTACTOE, [drawing, deciding], 10, np.random.default_rng(0))
+    assert sum(results.tally(0)) == 10
+
+
+def dense(recorded: Any) -> Any:
+    """Sparse recordings have no rows of phi, which MAGAIL learns to choose; these have some."""
+    import dataclasses
+
+    records = {}
+    for agent, record in recorded.records.items():
+        half = np.arange(len(record)) % 2 == 0
+        records[agent] = dataclasses.replace(
+            record, participates=half, action=np.where(half, record.action, 0)
+        )
+    return dataclasses.replace(recorded, records=records)
