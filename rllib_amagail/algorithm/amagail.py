@@ -21,6 +21,7 @@ from ray.rllib.utils.metrics import (
 )
 
 from rllib_amagail.algorithm.config import AMAGAILConfig
+from rllib_amagail.algorithm.reconfiguring import set_up_anew
 from rllib_amagail.algorithm.scores import normalised, scale_name, score
 from rllib_amagail.learner.sharding import EpisodeShards
 from rllib_amagail.learner.true_rewards import CORRELATION
@@ -38,6 +39,21 @@ class AMAGAIL(PPO):
     def get_default_config(cls) -> AMAGAILConfig:
         """Settings that learn the paper's games."""
         return AMAGAILConfig()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become a fresh algorithm of another config; lets Ray Tune reuse actors.
+
+        Args:
+            new_config: as Ray Tune gives it to a new trial.
+
+        Returns:
+            True: it is done.
+
+        Raises:
+            ValueError: settings that a new algorithm would refuse, too.
+        """
+        set_up_anew(self, new_config)
+        return True
 
     def training_step(self) -> None:
         """One epoch u of Algorithm 1 (line 1); lines 3 to 13 are `AMAGAILTorchLearner.update`."""

@@ -11,6 +11,7 @@ from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_amagail.learner.agent_state import AgentState
+from rllib_amagail.learner.coefficients import follow_schedules, settings_kept
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.expert_source import ExpertSource, expert_sources
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches
@@ -43,6 +44,7 @@ class LearnerBase(PPOTorchLearner):
         self._updates = 0
         self._rounds_scheduled = 0  # what schedules were last set for
         self._expert_sources: tuple[ExpertSource, ...] = ()
+        self._follow_schedules()
         if self.config.uses_demonstrations:
             self._take_demonstrations()
 
@@ -50,6 +52,19 @@ class LearnerBase(PPOTorchLearner):
         """As of RLlib; remembers where in their schedules the coefficients are."""
         super().after_gradient_based_update(timesteps=timesteps)
         self._rounds_scheduled = timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
+
+    def _follow_schedules(self) -> None:
+        """Learning rates and entropy coefficients as the config wants them at this round."""
+        follow_schedules(
+            self._optimizer_lr_schedules.items(),
+            [self.entropy_coeff_schedulers_per_module[mid] for mid in self._agents],
+            self._rounds_scheduled,
+        )
+
+    def _set_optimizer_state(self, state: dict[str, Any]) -> None:
+        """As of RLlib, but learning rates and other settings are those of this config."""
+        with settings_kept(self._named_optimizers.values()):
+            super()._set_optimizer_state(state)
 
     # --- modules, several learners ---------------------------------------------------------------
 
@@ -132,6 +147,9 @@ class LearnerBase(PPOTorchLearner):
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of `get_state`; parts that are missing stay as they are.
 
+        Learning rates and coefficients are the present config's, at the state's place in their
+        schedules.
+
         Raises:
             ValueError: the state is of other agents or spaces.
         """
@@ -153,11 +171,8 @@ class LearnerBase(PPOTorchLearner):
         if self._learner_index:  # the state is the first learner's
             entropy = [self._learner_index, int(self._rng.integers(2**62))]
             self._rng = np.random.default_rng(entropy)
-        # Learning rates are in the optimizers' states; RLlib keeps no entropy coefficient in any.
         self._rounds_scheduled = imitation.get("rounds_scheduled", 0)
-        for module_id in self._agents:
-            schedule = self.entropy_coeff_schedulers_per_module[module_id]
-            schedule.update(timestep=self._rounds_scheduled)
+        self._follow_schedules()
         for module_id, coeff in imitation["kl_coeffs"].items():
             self.curr_kl_coeffs_per_module[module_id].data.fill_(coeff)
         for module_id, agent in imitation["agents"].items():
