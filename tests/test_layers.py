@@ -44,6 +44,7 @@ LAYERS = {
     "testing": 2,
     "algorithm": 3,
     "registration": 3,
+    "search_spaces": 3,
     "cli": 4,
 }
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")

@@ -19,6 +19,8 @@ DEFAULT_STORAGE_PATH = "~/ray_results"
 # A run that is interrupted goes on from its last checkpoint, so there must be some on the way.
 DEFAULT_CHECKPOINT_FREQ = 10
 
+# Schedulers that need a search space.
+_CHANGE_SETTINGS = ("pbt", "pb2")
 # Other words for the fields of `Experiment`, in files.
 _ALIASES = {"algo": "run", "local_dir": "storage_path"}
 _EXPECTED_TYPES: dict[str, tuple[type, ...]] = {
@@ -38,6 +40,8 @@ _EXPECTED_TYPES: dict[str, tuple[type, ...]] = {
     "resources_per_trial": (Mapping,),
     "scheduler": (str,),
     "scheduler_config": (Mapping,),
+    "search_alg": (str,),
+    "search_space": (Mapping,),
 }
 
 
@@ -48,7 +52,8 @@ class Experiment:
     Attributes:
         run: the algorithm's name.
         env: see `find_environment`. None: that of `config` or `base`.
-        config: the algorithm's settings, which may hold ``{"grid_search": [...]}``.
+        config: the algorithm's settings, which may hold ``{"grid_search": [...]}`` and
+            distributions such as ``{"loguniform": [1e-5, 1e-3]}``.
         base: the algorithm's configuration from a Python file, on which `config` is laid.
         stop: result keys (nested ones with slashes) and the values that end a trial.
         name: the folder below `storage_path`. None: Ray Tune makes one up.
@@ -63,6 +68,9 @@ class Experiment:
         resources_per_trial: what a trial reserves in all.
         scheduler: a name of `ray.tune.schedulers.create_scheduler`.
         scheduler_config: the scheduler's arguments.
+        search_alg: a name of `ray.tune.search.create_searcher`. None: random.
+        search_space: distributions by field from a Python file, used when there is a `search_alg`
+            or a scheduler that changes settings; `config` is laid on it.
 
     Raises:
         CommandError: a field of the wrong type or range.
@@ -84,6 +92,8 @@ class Experiment:
     resources_per_trial: Mapping[str, float] = field(default_factory=dict)
     scheduler: str | None = None
     scheduler_config: Mapping[str, Any] = field(default_factory=dict)
+    search_alg: str | None = None
+    search_space: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
@@ -118,7 +128,11 @@ class Experiment:
                 f"experiment {name!r} is {description!r}; expected a mapping with run, env, stop "
                 "and config"
             )
-        known = {option.name for option in dataclasses.fields(cls)} - {"base", "name"}
+        known = {option.name for option in dataclasses.fields(cls)} - {
+            "base",
+            "name",
+            "search_space",
+        }
         values: dict[str, Any] = {"name": str(name)}
         for key, value in description.items():
             option = _ALIASES.get(key, key)
@@ -145,6 +159,11 @@ class Experiment:
         if "config" in changes:
             changes["config"] = {**self.config, **changes["config"]}
         return dataclasses.replace(self, **changes)
+
+    def searched(self) -> dict[str, Any]:
+        """The part of the search space that is used: all of it, or nothing."""
+        is_search = self.search_alg is not None or self.scheduler in _CHANGE_SETTINGS
+        return dict(self.search_space) if is_search else {}
 
     def algorithm(self) -> type[Algorithm]:
         """The class to train.

@@ -21,6 +21,8 @@ examples:
   rllib train --algo AMAGAIL --env stochastic_cooperative_navigation \\
       --stop '{"training_iteration": 50}' --config '{"num_demonstrations": 200, "seed": 0}'
   rllib train file tuned_configs/stochastic_cooperative_navigation.py
+  rllib train file tuned_configs/stochastic_predator_prey.py \\
+      --search-alg optuna --scheduler asha --num-samples 20
   rllib evaluate ~/ray_results/RUN/TRIAL/checkpoint_000004 --episodes 100 --out scores.json
 """
 _TRUST = "Only use checkpoints that you trust: Ray unpickles them, which can run any code."
@@ -67,7 +69,8 @@ def _add_train(commands: Any) -> None:
         help="train what a file describes",
         description="Train what a file describes. YAML and JSON: {name: {run, env, stop, config, "
         "...}}, one experiment after the other. Python: the file is executed; it defines "
-        "'config', an AlgorithmConfig, and may define 'stop'. Options change what the file says.",
+        "'config', an AlgorithmConfig, and may define 'stop' and 'search_space'. Options change "
+        "what the file says.",
     )
     file.add_argument("file", metavar="PATH", help="ends in .yaml, .yml, .json or .py")
 
@@ -81,7 +84,8 @@ def _add_experiment_options(parser: argparse.ArgumentParser) -> None:
         "--config",
         type=_json_object,
         metavar="JSON",
-        help='the algorithm\'s settings; {"lr": {"grid_search": [0.001, 0.0003]}} tries several',
+        help='the algorithm\'s settings; {"lr": {"grid_search": [0.001, 0.0003]}} tries several, '
+        '{"lr": {"loguniform": [1e-5, 1e-3]}} searches',
     )
     add(
         "-s",
@@ -91,7 +95,12 @@ def _add_experiment_options(parser: argparse.ArgumentParser) -> None:
         help='when a trial ends, such as {"training_iteration": 50}',
     )
     add("--experiment-name", dest="name", metavar="NAME", help="folder below the storage path")
-    add("--num-samples", type=int, metavar="K", help="runs of every variant (default 1)")
+    add(
+        "--num-samples",
+        type=int,
+        metavar="K",
+        help="trials of a search, or runs of every variant of a grid (default 1)",
+    )
     add("--storage-path", "--local-dir", metavar="DIR", help=f"default {DEFAULT_STORAGE_PATH}")
     add(
         "--checkpoint-freq",
@@ -117,7 +126,13 @@ def _add_experiment_options(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help='reserve more for a trial than its config needs, such as {"cpu": 4}',
     )
-    add("--scheduler", metavar="NAME", help="of Ray Tune, such as async_hyperband or pbt")
+    add(
+        "--search-alg",
+        metavar="NAME",
+        help="searches the config's distributions, or a Python file's search_space: random, "
+        "optuna, or another of Ray Tune",
+    )
+    add("--scheduler", metavar="NAME", help="of Ray Tune, such as asha or pbt")
     add("--scheduler-config", type=_json_object, metavar="JSON", help="its arguments")
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.tune.schedulers import TrialScheduler, create_scheduler
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import SearchAlgorithm, Searcher
 
 from rllib_amagail.algorithm.amagail import AMAGAIL
 from rllib_amagail.algorithm.multi_agent_bc import LOG_LIKELIHOOD, MultiAgentBC
+from rllib_amagail.cli.distributions import domains, map_values, variants, with_distributions
 from rllib_amagail.cli.errors import CommandError, one_line, suggestion
 from rllib_amagail.cli.experiment import Experiment, absolute
 from rllib_amagail.cli.names import find_environment
-
-GRID = "grid_search"
-_SCHEDULER_ALIASES = {"asha": "async_hyperband"}
+from rllib_amagail.cli.search import make_scheduler, make_searcher, number_of_trials
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,10 @@ class Plan:
     Attributes:
         experiment: what the user asked for.
         algorithm: the class to train.
-        param_space: the trials' config for Ray Tune, grids included.
+        param_space: the trials' config for Ray Tune, grids and distributions included.
+        searcher: chooses the trials, if there is something to choose.
         scheduler: of the trials, if one is named.
+        num_trials: how many there will be.
         resources: what a trial needs, such as ``{"CPU": 3.0}``.
         metric: the result key that tells how well a trial does; more is better.
     """
@@ -37,15 +38,27 @@ class Plan:
     experiment: Experiment
     algorithm: type[Algorithm]
     param_space: dict[str, Any]
+    searcher: SearchAlgorithm | Searcher | None
     scheduler: TrialScheduler | None
+    num_trials: int
     resources: dict[str, float]
     metric: str
+
+    @property
+    def searched(self) -> list[str]:
+        """The settings that hold distributions."""
+        return [key for key, value in self.param_space.items() if domains(value)]
+
+    @property
+    def reuses_actors(self) -> bool:
+        """Whether trials take over the processes of finished ones, which saves their start."""
+        return self.num_trials > 1 and issubclass(self.algorithm, AMAGAIL)
 
 
 def make_plan(experiment: Experiment) -> Plan:
     """Check all that can be checked without training.
 
-    Every value of every grid is tried once in a config.
+    Every value of every grid and the ends of every distribution are tried once in a config.
 
     Raises:
         CommandError: what is wrong first.
@@ -55,14 +68,22 @@ def make_plan(experiment: Experiment) -> Plan:
     settings = _settings(experiment, base, needs_env=not issubclass(algorithm, MultiAgentBC))
     if experiment.base is not None:
         settings = {**base.to_dict(), **settings}
-    needs = [_check(algorithm, variant) for variant in _variants(settings)]
+    needs = [_check(algorithm, variant) for variant in variants(settings)]
     if experiment.resources_per_trial:
-        settings |= _reservation(experiment, algorithm, next(iter(_variants(settings))))
-        needs = [_check(algorithm, variant) for variant in _variants(settings)]
+        settings |= _reservation(experiment, algorithm, next(iter(variants(settings))))
+        needs = [_check(algorithm, variant) for variant in variants(settings)]
     resources = {name: max(n.get(name, 0.0) for n in needs) for name in set().union(*needs)}
     metric = metric_of(algorithm, is_played=settings.get("env") is not None)
-    scheduler = _scheduler(experiment, metric)
-    return Plan(experiment, algorithm, settings, scheduler, resources, metric)
+    return Plan(
+        experiment,
+        algorithm,
+        settings,
+        make_searcher(experiment, settings, metric),
+        make_scheduler(experiment, settings, metric),
+        number_of_trials(experiment, settings),
+        resources,
+        metric,
+    )
 
 
 def apply_settings(config: AlgorithmConfig, settings: Mapping[str, Any]) -> None:
@@ -90,10 +111,12 @@ def metric_of(algorithm: type[Algorithm], is_played: bool = True) -> str:
 
 def _settings(experiment: Experiment, base: AlgorithmConfig, *, needs_env: bool) -> dict[str, Any]:
     """What the user set, in the words of `AlgorithmConfig`."""
-    settings = dict(experiment.config)
+    settings = with_distributions(experiment.searched() | dict(experiment.config))
     env = experiment.env or settings.get("env") or base.env
     if env is not None:
-        settings["env"] = _map_grid(lambda e: find_environment(e) if isinstance(e, str) else e, env)
+        settings["env"] = map_values(
+            lambda e: find_environment(e) if isinstance(e, str) else e, env
+        )
     elif needs_env:
         raise CommandError("no environment: give --env NAME; 'rllib list' shows the games")
     if "model" in settings and base.enable_rl_module_and_learner:
@@ -103,11 +126,11 @@ def _settings(experiment: Experiment, base: AlgorithmConfig, *, needs_env: bool)
         )
     if "model_config" in settings:  # RLlib keeps it under a private name
         known = base.model_config
-        settings["_model_config"] = _map_grid(
+        settings["_model_config"] = map_values(
             lambda model_config: {**known, **model_config}, settings.pop("model_config")
         )
     if "demonstrations" in settings:  # trials may run in another folder
-        settings["demonstrations"] = _map_grid(
+        settings["demonstrations"] = map_values(
             lambda path: absolute(path) if isinstance(path, str) else path,
             settings["demonstrations"],
         )
@@ -151,58 +174,3 @@ def _reservation(
             custom = changes.setdefault("custom_resources_for_main_process", {})
             custom[kind] = amount
     return changes
-
-
-def _scheduler(experiment: Experiment, metric: str) -> TrialScheduler | None:
-    if experiment.scheduler is None:
-        if experiment.scheduler_config:
-            raise CommandError("scheduler_config is given without a scheduler")
-        return None
-    arguments = {"metric": metric, "mode": "max", **experiment.scheduler_config}
-    try:
-        name = _SCHEDULER_ALIASES.get(experiment.scheduler, experiment.scheduler)
-        scheduler = create_scheduler(name, **arguments)
-    except Exception as error:
-        raise CommandError(f"scheduler {experiment.scheduler}: {one_line(error)}") from error
-    known = inspect.signature(type(scheduler)).parameters
-    for key in experiment.scheduler_config:  # create_scheduler drops unknown ones silently
-        if key not in known:
-            raise CommandError(
-                f"scheduler {experiment.scheduler} has no argument {key!r}{suggestion(key, known)}"
-            )
-    return scheduler
-
-
-def _is_grid(value: Any) -> bool:
-    return isinstance(value, Mapping) and set(value) == {GRID}
-
-
-def _map_grid(change: Callable[[Any], Any], value: Any) -> Any:
-    """`change` of a value, or of every value of a grid."""
-    if _is_grid(value):
-        return {GRID: [change(one) for one in value[GRID]]}
-    return change(value)
-
-
-def _variants(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Settings without grids, so few that every value of every grid is in one."""
-    count = max([1, *(len(values) for values in _grids(settings))])
-    return [_pick(settings, index) for index in range(count)]
-
-
-def _grids(value: Any) -> list[list[Any]]:
-    if not isinstance(value, Mapping):
-        return []
-    if _is_grid(value):
-        if not isinstance(value[GRID], list) or not value[GRID]:
-            raise CommandError(f"grid_search is {value[GRID]!r}; expected a list of values")
-        return [value[GRID]]
-    return [values for inner in value.values() for values in _grids(inner)]
-
-
-def _pick(value: Any, index: int) -> Any:
-    if _is_grid(value):
-        return value[GRID][index % len(value[GRID])]
-    if isinstance(value, Mapping):
-        return {key: _pick(inner, index) for key, inner in value.items()}
-    return value

@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial
 from ray.tune.utils import flatten_dict
 
 from rllib_amagail.algorithm.multi_agent_bc import LOG_LIKELIHOOD
+from rllib_amagail.cli.best_trial import short
 from rllib_amagail.cli.errors import suggestion
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -42,13 +43,21 @@ class ProgressLines(Callback):
         stop_keys: result keys of the stopping criteria; those that a trial does not report are
             named once, because such a trial never stops.
         every_result: print all results.
+        searched: settings that a search chooses; told once for every trial.
     """
 
-    def __init__(self, metric: str, stop_keys: Collection[str], every_result: bool) -> None:
+    def __init__(
+        self,
+        metric: str,
+        stop_keys: Collection[str],
+        every_result: bool,
+        searched: Collection[str] = (),
+    ) -> None:
         own = {"score": _SCORE, LOG_LIKELIHOOD: _FIT}
         quality = own.get(metric, (("return", metric, ".2f"),))
         self._columns = (*_TIME, *quality)
         self._stop_keys = tuple(stop_keys)
+        self._searched = tuple(searched)
         self._pause = 0.0 if every_result else SECONDS_BETWEEN_LINES
         self._several_trials = False
         self._printed_at: dict[str, float] = {}
@@ -72,12 +81,15 @@ class ProgressLines(Callback):
             self._warn_of_stop_keys(values)
             self._print(trial="trial", cells=[title for title, _, _ in self._columns])
         last = self._printed_at.get(trial.trial_id)
+        if last is None and self._searched:
+            settings = (f"{key} {short(trial.config.get(key))}" for key in self._searched)
+            print(f"{_label(trial)}: {', '.join(settings)}")
         now = time.monotonic()
         if last is not None and now - last < self._pause and not result.get("done"):
             return
         self._printed_at[trial.trial_id] = now
         cells = [_cell(values.get(key), form) for _, key, form in self._columns]
-        self._print(trial=trial.experiment_tag, cells=cells)
+        self._print(trial=_label(trial), cells=cells)
 
     def _print(self, trial: str, cells: list[str]) -> None:
         line = "".join(cell.rjust(_WIDTH) for cell in cells)
@@ -90,6 +102,12 @@ class ProgressLines(Callback):
                     f"Note: no result has the stop key {key!r} yet{suggestion(key, values)}",
                     file=sys.stderr,
                 )
+
+
+def _label(trial: Trial) -> str:
+    """Ray Tune's number and settings of a trial, or the number alone where that is too long."""
+    tag = str(trial.experiment_tag)
+    return tag if len(tag) < _TRIAL_WIDTH else f"trial {tag.partition('_')[0]}"
 
 
 def _cell(value: Any, form: str) -> str:

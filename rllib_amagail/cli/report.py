@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from ray.tune import Result, ResultGrid
 from ray.tune.utils import flatten_dict
 
+from rllib_amagail.cli.best_trial import report_best_trial
 from rllib_amagail.cli.errors import INTERRUPTED, RUN_FAILED, first_error_line
 
 
 def report(results: ResultGrid, metric: str, command: str) -> int:
-    """Print where results are, the best and last checkpoints, and what to do next.
+    """Print where results are, the best trial and checkpoint, and what to do next.
 
     Args:
         results: of all trials.
@@ -25,6 +26,7 @@ def report(results: ResultGrid, metric: str, command: str) -> int:
         The exit code: 0, `RUN_FAILED` or `INTERRUPTED`.
     """
     print(f"Results: {results.experiment_path}")
+    report_best_trial(results, metric)
     _print_checkpoints(results, metric)
     failed = [result for result in results if result.error is not None]
     for result in failed:
@@ -49,9 +51,12 @@ def _print_checkpoints(results: ResultGrid, metric: str) -> None:
     if scored:
         value, chosen = max(scored)
         print(f"Best checkpoint ({metric} {value:.2f}): {chosen}")
-    for path in last:
-        if path != chosen or not scored:
+    others = [path for path in last if path != chosen or not scored]
+    if len(last) == 1 or not scored:
+        for path in others:
             print(f"Last checkpoint: {path}")
+    elif others:
+        print(f"Checkpoints of the other trials: {len(others)}, in their folders")
     print(f"Evaluate with: rllib evaluate {shlex.quote(chosen)}")
 
 

@@ -33,7 +33,8 @@ def load_experiments(path: str) -> list[Experiment]:
     """The experiments of a file.
 
     YAML and JSON files hold ``{name: {run, env, stop, config, ...}}``. A Python file is executed;
-    it defines ``config``, an AlgorithmConfig, and may define the mapping ``stop``.
+    it defines ``config``, an AlgorithmConfig, and may define the mappings ``stop`` and
+    ``search_space``.
 
     Raises:
         CommandError: a file that is missing, of another kind, or does not hold such.
@@ -78,6 +79,10 @@ def _from_python(file: Path) -> Experiment:
             f"{file}: expected an AlgorithmConfig of the name 'config'; found {found}"
         )
     try:
-        return Experiment(base=config, stop=names.get("stop") or {})
+        return Experiment(
+            base=config,
+            stop=names.get("stop") or {},
+            search_space=names.get("search_space") or {},
+        )
     except CommandError as error:
         raise CommandError(f"{file}: {error}") from error

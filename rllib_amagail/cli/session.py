@@ -18,6 +18,7 @@ from rllib_amagail.local_ray import start_local_ray
 _CHATTY = {
     "ray.rllib": (logging.ERROR, logging.WARNING, logging.INFO),
     "ray.tune": (logging.CRITICAL, logging.ERROR, logging.INFO),
+    "optuna": (logging.WARNING, logging.INFO, logging.INFO),
 }
 
 

@@ -162,13 +162,18 @@ def _source(experiment: Experiment, options: TrainOptions) -> str:
 def _tuner(plan: Plan, *, every_result: bool) -> Tuner:
     experiment = plan.experiment
     attribute = experiment.checkpoint_score_attr
-    progress = ProgressLines(plan.metric, tuple(experiment.stop), every_result)
+    progress = ProgressLines(plan.metric, tuple(experiment.stop), every_result, plan.searched)
     if not experiment.stop:
         print("No stopping criterion (--stop): training goes on until Ctrl-C.", flush=True)
     return Tuner(
         plan.algorithm,
         param_space=plan.param_space,
-        tune_config=TuneConfig(num_samples=experiment.num_samples, scheduler=plan.scheduler),
+        tune_config=TuneConfig(
+            num_samples=experiment.num_samples,
+            scheduler=plan.scheduler,
+            search_alg=plan.searcher,
+            reuse_actors=plan.reuses_actors,
+        ),
         run_config=RunConfig(
             name=experiment.name,
             storage_path=absolute(experiment.storage_path),
