@@ -15,7 +15,9 @@ EXTRAS = {
     "board_games": ["open_spiel>=2,<3", "rlcard>=1.2,<2", "pygame-ce>=2.3"],
     # Policies for deployment (rllib_amagail.deployment).
     "onnx": ["onnx>=1.17,<2"],
-    "test": ["pytest>=8", "hypothesis>=6", "mpe2==1.1.1", "onnx>=1.17,<2"],
+    # Searches with --search-alg optuna.
+    "search": ["optuna>=4,<6"],
+    "test": ["pytest>=8", "hypothesis>=6", "mpe2==1.1.1", "onnx>=1.17,<2", "optuna>=4,<6"],
 }
 EXTRAS["test"] += EXTRAS["board_games"]
 EXTRAS["dev"] = [*EXTRAS["plot"], *EXTRAS["test"], "ruff==0.17.6", "mypy==2.4.1"]

@@ -17,7 +17,7 @@ BEST_TRIAL_FILE = "best_trial.json"
 _NAMES = {"_model_config": "model_config"}
 
 
-def report_best_trial(results: ResultGrid, metric: str) -> None:
+def report_best_trial(results: ResultGrid, metric: str) -> dict[str, Any] | None:
     """Print the best trial's score and settings, and write them into the run's folder.
 
     Settings are those in which the trials differ, as ``--config`` takes them. Says nothing of a
@@ -26,6 +26,9 @@ def report_best_trial(results: ResultGrid, metric: str) -> None:
     Args:
         results: of all trials.
         metric: result key; more is better. A trial counts by its last result.
+
+    Returns:
+        What is in the file; None if there is nothing to say.
     """
     scored = []
     for result in results:
@@ -33,10 +36,10 @@ def report_best_trial(results: ResultGrid, metric: str) -> None:
         if value is not None and math.isfinite(value):
             scored.append((float(value), result))
     if len(results) < 2 or not scored:
-        return
+        return None
     value, best = max(scored, key=lambda pair: pair[0])
     settings = _differences(best.config, [result.config for result in results])
-    told = ", ".join(f"{key} {short(found)}" for key, found in settings.items())
+    told = ", ".join(f"{key} {short(setting)}" for key, setting in settings.items())
     print(f"Best of {len(results)} trials ({metric} {value:.2f} at its end): {told}")
     found = {
         "metric": metric,
@@ -48,6 +51,7 @@ def report_best_trial(results: ResultGrid, metric: str) -> None:
     file = Path(results.experiment_path) / BEST_TRIAL_FILE
     file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(f"Its settings: {file}")
+    return found
 
 
 def short(value: Any) -> str:
