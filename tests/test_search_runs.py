@@ -23,11 +23,10 @@ from tests.test_cli import GAME, run
 
 ROOT = Path(__file__).parent.parent
 AGENTS = ("agent_1", "agent_2", "agent_3")
-# Iterations of two whole episodes.
+# Iterations of two whole episodes, of the length that the scale of scores is for.
 SMALL: dict[str, Any] = {
-    "env_config": {"horizon": 5},
     "num_envs_per_env_runner": 2,
-    "train_batch_size_per_learner": 10,
+    "train_batch_size_per_learner": 100,
     "minibatch_size": None,
     "num_epochs": 1,
     "num_demonstrations": 3,
@@ -134,8 +133,9 @@ def test_csv_json_and_tensorboard_hold_our_metrics(searched: tuple[Path, str]) -
         last = flatten_dict(json.loads((trial / "result.json").read_text().splitlines()[-1]))
         with (trial / "progress.csv").open() as stream:
             row = list(csv.DictReader(stream))[-1]
-        (events,) = trial.glob("events.out.tfevents*")
-        board = dict(scalars(events))
+        board: dict[str, float] = {}  # a file for every time the trial went on
+        for events in sorted(trial.glob("events.out.tfevents*")):
+            board |= dict(scalars(events))
         for key in LOGGED:
             assert math.isfinite(last[key]), key
             assert float(row[key]) == pytest.approx(last[key])
@@ -163,7 +163,7 @@ def test_a_search_goes_on_after_its_driver_was_killed(tmp_path: Path, search_alg
     assert finished
 
     again = start(tmp_path, "train", "--resume", str(folder))
-    out, err = again.communicate(timeout=240)
+    out, err = again.communicate(timeout=600)
     assert again.returncode == 0, err
     assert "Best of 3 trials" in out
     assert len(json.loads((folder / BEST_TRIAL_FILE).read_text())["config"]) == 2
@@ -199,8 +199,8 @@ def start(folder: Path, *command: str) -> subprocess.Popen[str]:
 
 
 def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "nothing in 240 s"
+        assert time.monotonic() < deadline, "nothing in 600 s"
         time.sleep(0.05)
