@@ -22,7 +22,7 @@ from rllib_amagail.search_spaces import imitation_search_space, mutations, stay_
 METRIC = "score"  # the true reward, of which training knows nothing
 
 
-def asha(space: dict[str, Any], iterations: int) -> dict[str, Any]:
+def with_asha(space: dict[str, Any], iterations: int) -> dict[str, Any]:
     """Random settings; half of the trials end early, then half of the others, and so on."""
     halving = ASHAScheduler(
         time_attr="training_iteration",
@@ -35,18 +35,19 @@ def asha(space: dict[str, Any], iterations: int) -> dict[str, Any]:
     return {"search_alg": BasicVariantGenerator(random_state=0), "scheduler": halving}
 
 
-def optuna(space: dict[str, Any], iterations: int) -> dict[str, Any]:
+def with_optuna(space: dict[str, Any], iterations: int) -> dict[str, Any]:
     """Settings that are likely to do better than those tried before."""
     try:
-        import optuna  # noqa: F401
+        import optuna
     except ImportError as error:
         raise SystemExit('Optuna is not installed: pip install "rllib_amagail[search]"') from error
     from ray.tune.search.optuna import OptunaSearch
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     return {"search_alg": OptunaSearch(metric=METRIC, mode="max", seed=0)}
 
 
-def pbt(space: dict[str, Any], iterations: int) -> dict[str, Any]:
+def with_pbt(space: dict[str, Any], iterations: int) -> dict[str, Any]:
     """The worst go on from the checkpoints of the best, with settings changed in flight."""
     population = PopulationBasedTraining(
         time_attr="training_iteration",
@@ -63,7 +64,7 @@ def pbt(space: dict[str, Any], iterations: int) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> dict[str, Any] | None:
     """Search; returns what `report_best_trial` wrote."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ways = {"asha": asha, "optuna": optuna, "pbt": pbt}
+    ways = {"asha": with_asha, "optuna": with_optuna, "pbt": with_pbt}
     parser.add_argument("--with", dest="way", choices=ways, default="asha")
     parser.add_argument("--env", default="stochastic_cooperative_navigation")
     parser.add_argument("--num-samples", type=int, default=4, help="trials")

@@ -86,6 +86,16 @@ class TestExamples:
         script.main(arguments)
         assert [path.stat().st_mtime_ns for path in trained] == times
 
+    @pytest.mark.parametrize(
+        "way", ["optuna", *(pytest.param(w, marks=pytest.mark.slow) for w in ("asha", "pbt"))]
+    )
+    def test_a_search_tells_the_best_of_its_trials(self, tmp_path: Path, way: str) -> None:
+        arguments = ["--with", way, "--num-samples", "2", "--iterations", "3"]
+        found = load(ROOT / "examples" / "search.py").main([*arguments, "--output", str(tmp_path)])
+        assert found["value"] > -60  # random play
+        assert {"lr", "bc_anchor"} <= found["config"].keys()
+        assert (tmp_path / way / "best_trial.json").is_file()
+
     def test_the_demo_leaves_everything_it_promises(self, tmp_path: Path) -> None:
         arguments = ["--iterations", "2", "--demonstrations", "20", "--episodes", "50"]
         load(ROOT / "examples" / "demo.py").main([*arguments, "--output", str(tmp_path)])
