@@ -50,6 +50,20 @@ def test_progress_is_a_line_every_five_seconds(
     assert "'training_iterations' yet; did you mean 'training_iteration'" in err
 
 
+def test_progress_tells_a_trials_settings_when_they_change(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = ProgressLines("score", [], every_result=True, searched=["lr", "_model_config"])
+    lines.setup(total_num_samples=2)
+    tag = "3_lr=0.0012,model_config=a,too=long"
+    for lr in (0.00123456, 0.00123456, 0.5):
+        config = {"lr": lr, "_model_config": "a", "gamma": 0.9}
+        trial = SimpleNamespace(trial_id="t", experiment_tag=tag, config=config)
+        lines.on_trial_result(0, [], trial, {"score": 1.0})
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("trial 3: ")]
+    assert told == ["trial 3: lr 0.001235, model_config a", "trial 3: lr 0.5, model_config a"]
+
+
 def finished_trial(score: float, path: str, **values: Any) -> SimpleNamespace:
     """Looks like a `ray.tune.Result` with one checkpoint."""
     checkpoint = SimpleNamespace(path=path)

@@ -98,7 +98,7 @@ def test_a_search_tells_each_trials_settings_and_the_best(searched: tuple[Path, 
     folder, out = searched
     lines = out.splitlines()
     for trial in (0, 1):
-        (told,) = (line for line in lines if line.startswith(f"trial {trial}: "))
+        told = next(line for line in lines if line.startswith(f"trial {trial}: "))
         assert "lr " in told
         assert "gradient_penalty " in told
     best = json.loads((folder / BEST_TRIAL_FILE).read_text())

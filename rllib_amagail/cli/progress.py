@@ -43,7 +43,7 @@ class ProgressLines(Callback):
         stop_keys: result keys of the stopping criteria; those that a trial does not report are
             named once, because such a trial never stops.
         every_result: print all results.
-        searched: settings that a search chooses; told once for every trial.
+        searched: settings that a search chooses; told for every trial, and when they change.
     """
 
     def __init__(
@@ -61,11 +61,12 @@ class ProgressLines(Callback):
         self._pause = 0.0 if every_result else SECONDS_BETWEEN_LINES
         self._several_trials = False
         self._printed_at: dict[str, float] = {}
+        self._told: dict[str, str] = {}  # settings, by trial
 
     def setup(self, *args: Any, total_num_samples: int | None = None, **info: Any) -> None:
         """Called by Ray Tune before the first trial, also of a resumed run."""
         self._several_trials = total_num_samples != 1
-        self._printed_at = {}
+        self._printed_at, self._told = {}, {}
 
     def on_trial_result(
         self,
@@ -81,15 +82,21 @@ class ProgressLines(Callback):
             self._warn_of_stop_keys(values)
             self._print(trial="trial", cells=[title for title, _, _ in self._columns])
         last = self._printed_at.get(trial.trial_id)
-        if last is None and self._searched:
-            settings = (f"{key} {short(trial.config.get(key))}" for key in self._searched)
-            print(f"{_label(trial)}: {', '.join(settings)}")
+        self._tell_settings(trial)
         now = time.monotonic()
         if last is not None and now - last < self._pause and not result.get("done"):
             return
         self._printed_at[trial.trial_id] = now
         cells = [_cell(values.get(key), form) for _, key, form in self._columns]
         self._print(trial=_label(trial), cells=cells)
+
+    def _tell_settings(self, trial: Trial) -> None:
+        told = ", ".join(
+            f"{key.lstrip('_')} {short(trial.config.get(key))}" for key in self._searched
+        )
+        if told and self._told.get(trial.trial_id) != told:
+            print(f"{_label(trial)}: {told}", flush=True)
+            self._told[trial.trial_id] = told
 
     def _print(self, trial: str, cells: list[str]) -> None:
         line = "".join(cell.rjust(_WIDTH) for cell in cells)

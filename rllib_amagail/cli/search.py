@@ -123,7 +123,7 @@ def make_scheduler(
 def _defaults(name: str, experiment: Experiment, settings: Mapping[str, Any]) -> dict[str, Any]:
     iterations = {"time_attr": "training_iteration"}
     if name in ("async_hyperband", "asynchyperband"):
-        last = experiment.stop.get("training_iteration")
+        last = experiment.scheduler_config.get("max_t", experiment.stop.get("training_iteration"))
         if last is None:
             return iterations | {"grace_period": _GRACE_ITERATIONS}
         return iterations | {"max_t": last, "grace_period": min(_GRACE_ITERATIONS, last)}
