@@ -46,6 +46,9 @@ class ProgressLines(Callback):
         searched: settings that a search chooses; told for every trial, and when they change.
     """
 
+    # A run that is resumed may have been started by a version that had none.
+    _searched: tuple[str, ...] = ()
+
     def __init__(
         self,
         metric: str,
