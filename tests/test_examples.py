@@ -90,7 +90,7 @@ class TestExamples:
         "way", ["optuna", *(pytest.param(w, marks=pytest.mark.slow) for w in ("asha", "pbt"))]
     )
     def test_a_search_tells_the_best_of_its_trials(self, tmp_path: Path, way: str) -> None:
-        arguments = ["--with", way, "--num-samples", "2", "--iterations", "3"]
+        arguments = ["--with", way, "--num-samples", "2", "--iterations", "1"]
         found = load(ROOT / "examples" / "search.py").main([*arguments, "--output", str(tmp_path)])
         assert found["value"] > -60  # random play
         assert {"lr", "bc_anchor"} <= found["config"].keys()

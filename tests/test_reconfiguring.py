@@ -19,7 +19,11 @@ from tests.toys import HORIZON, echo_demonstrations, register_echo
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
-NAMES = tuple(ALGORITHM_NAMES)
+# MAGAIL and GAIL are AMAGAIL's code under other settings.
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow if name in ("MAGAIL", "GAIL") else ())
+    for name in ALGORITHM_NAMES
+]
 ADVERSARIAL = ("AMAGAIL", "MAGAIL", "GAIL")
 
 
