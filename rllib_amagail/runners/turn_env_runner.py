@@ -16,15 +16,19 @@ from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
+from ray.rllib.utils.error import MultiAgentEnvError
 from ray.rllib.utils.typing import EpisodeType
+
+from rllib_amagail.runners.env_faults import EnvironmentFaultError, NamesEnvironmentFaults
+from rllib_amagail.runners.observed_checks import check_given
 
 RANDOM_STREAMS = "random_streams"
 
 
-class TurnEnvRunner(MultiAgentEnvRunner):
+class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
     """Samples episodes of `TurnBasedEnv` and other multi-agent environments.
 
-    Its state holds the action sampler's stream and, where environments offer ``get_state`` and
+    Raises `EnvironmentFaultError` for what an environment raises or gives amiss. Its state holds the action sampler's stream and, where environments offer ``get_state`` and
     ``set_state``, theirs. An episode that was under way when the state was taken starts anew.
     """
 
@@ -43,11 +47,37 @@ class TurnEnvRunner(MultiAgentEnvRunner):
         """As RLlib's, with actions drawn from this runner's own stream."""
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self._action_stream)
-            episodes = super().sample(**kwargs)
+            try:
+                episodes = super().sample(**kwargs)
+            except MultiAgentEnvError as error:
+                raise EnvironmentFaultError(self._fault("step()", error)) from error
             self._action_stream = torch.get_rng_state()
         if self.config.seed is not None:
             self._seed = None  # seeded once; from here on the environments' streams continue
         return episodes
+
+    def make_env(self) -> None:
+        """Create the environments anew."""
+        with self._making_env():
+            super().make_env()
+
+    def _step_env(self, actions: Any) -> Any:
+        results = super()._step_env(actions)
+        for index, (observations, rewards, *_) in enumerate(zip(*results, strict=True)):
+            self._check(index, observations, rewards)
+        return results
+
+    def _reset_env(self, seed: int | None, options: dict | None) -> Any:
+        observations, infos = super()._reset_env(seed, options)
+        for index, shown in enumerate(observations):
+            self._check(index, shown)
+        return observations, infos
+
+    def _check(self, index: int, observations: Any, rewards: Any = None) -> None:
+        try:
+            check_given(self.env.envs[index].unwrapped.observation_spaces, observations, rewards)
+        except ValueError as error:
+            raise ValueError(f"world {index}: {error}") from None
 
     def get_state(
         self,
