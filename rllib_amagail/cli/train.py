@@ -81,6 +81,8 @@ def train(options: TrainOptions) -> int:
     else:
         jobs = _resumed_jobs(experiments, options)
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's boxes ignore RunConfig(verbose=0)
+    # Seconds; Tune's 10 would be lost when this process is killed, whatever checkpoints there are.
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")
     with ray_session(
         address=options.ray_address,
         num_cpus=options.ray_num_cpus,

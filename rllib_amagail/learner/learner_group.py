@@ -67,9 +67,11 @@ class _JointActorManager(FaultTolerantActorManager):
         while waiting:
             (answer,), waiting = ray.wait(waiting, num_returns=1)
             if _failed(answer):
-                _, waiting = ray.wait(
-                    waiting, num_returns=len(waiting), timeout=_SECONDS_TO_FOLLOW
-                ) if waiting else ([], [])
+                _, waiting = (
+                    ray.wait(waiting, num_returns=len(waiting), timeout=_SECONDS_TO_FOLLOW)
+                    if waiting
+                    else ([], [])
+                )
                 for call in waiting:
                     ray.kill(self._actors[remote_actor_ids[remote_calls.index(call)]])
                 break

@@ -101,9 +101,9 @@ def _fault_of_parts(space: gym.Space, found: Any, name: str) -> str | None:
 
 
 def _not_finite(name: str, array: np.ndarray) -> str:
-    where = np.argwhere(~np.isfinite(array)).squeeze(-1)
-    first = array[tuple(np.atleast_1d(where[0]))] if array.ndim else array
+    where = np.argwhere(~np.isfinite(array))
+    first = tuple(where[0])
     return (
-        f"found {name} with {len(where)} of {array.size} numbers not finite (the first is {first} "
-        f"at {where[0].tolist() if array.ndim else 0}), expected finite numbers"
+        f"found {name} with {len(where)} of {array.size} numbers not finite (the first is "
+        f"{array[first]} at {where[0].tolist()}), expected finite numbers"
     )

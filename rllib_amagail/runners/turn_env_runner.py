@@ -90,6 +90,7 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(RANDOM_STREAMS, components, not_components):
             state[RANDOM_STREAMS] = {
+                "of": self._identity(),
                 "actions": self._action_stream.numpy(),
                 "environments": [
                     env.unwrapped.get_state() if hasattr(env.unwrapped, "get_state") else None
@@ -100,10 +101,13 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue the streams of a state of `get_state`."""
+        """Continue the streams of a state of `get_state`, if it is this runner's own.
+
+        RLlib gives a runner that it had to start anew the state of another one.
+        """
         super().set_state(state)
         streams = state.get(RANDOM_STREAMS)
-        if streams is None:
+        if streams is None or streams.get("of", self._identity()) != self._identity():
             return
         self._action_stream = torch.tensor(streams["actions"], dtype=torch.uint8)
         if self.env is None or not streams["seeded"]:
@@ -113,6 +117,9 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
         for env, environment_state in zip(self.env.envs, streams["environments"], strict=False):
             if environment_state is not None:
                 env.unwrapped.set_state(environment_state)
+
+    def _identity(self) -> list[int]:
+        return [self.worker_index or 0, int(self.config.in_evaluation)]
 
 
 class SortModules(ConnectorV2):

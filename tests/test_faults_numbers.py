@@ -1,0 +1,110 @@
+"""Numbers that are not finite end a run before anybody uses them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rllib_amagail.learner.finite import require_finite
+from tests.fault_toys import FaultyBatchedEnv, faulty_config
+from tests.test_algorithm import small_config
+
+pytestmark = pytest.mark.faults
+
+
+def test_the_first_of_the_numbers_and_the_statistics_of_all_are_told() -> None:
+    """3 finite rewards 1, 2, 3: mean 2, deviation sqrt(2 / 3) = 0.816."""
+    with (
+        pytest.raises(FloatingPointError) as error,
+        require_finite("left", distributed=False) as watch,
+    ):
+        watch.saw({"observations": np.zeros((2, 3), np.float32)})
+        watch.saw({"rewards": np.array([1.0, np.inf, 2.0, 3.0, np.nan])})
+        watch.saw({"loss": torch.tensor(math.nan)})
+    message = str(error.value)
+    assert message.startswith("rewards of module 'left' not finite; expected finite numbers.")
+    assert "observations have mean 0, deviation 0, 0 of 6 not finite" in message
+    assert "rewards have mean 2, deviation 0.816, 2 of 5 not finite" in message
+    assert "loss have mean nan, deviation nan, 1 of 1 not finite" in message
+
+
+def test_weights_are_looked_at_in_the_end() -> None:
+    layer = torch.nn.Linear(2, 1)
+
+    def spoil() -> None:
+        with require_finite("left", distributed=False) as watch:
+            watch.saw({"weights": layer})
+            layer.bias.data.fill_(math.inf)
+
+    with pytest.raises(FloatingPointError, match=r"^weights of module 'left'.*1 of 3 not finite"):
+        spoil()
+
+
+def test_other_errors_come_through() -> None:
+    with pytest.raises(ValueError, match="^of its own$"), require_finite("left", False) as watch:
+        watch.saw({"rewards": np.zeros(3)})
+        raise ValueError("of its own")
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("num_learners", [0, 2])
+def test_neither_sent_nor_saved(num_learners: int, tmp_path: Path) -> None:
+    """Rewards of the environment become infinite in the middle of training."""
+    config = faulty_config(FaultyBatchedEnv).training(lr=1e-3)
+    config.learners(num_learners=num_learners, num_cpus_per_learner=1)
+    algorithm = config.build_algo()
+    algorithm.train()
+    folder = algorithm.save_to_path(str(tmp_path / "good"))
+    algorithm.learner_group.foreach_learner(_spoil_rewards)
+    before = _acting_weights(algorithm)
+    with pytest.raises(FloatingPointError) as error:
+        algorithm.train()
+    line = str(error.value).splitlines()[0]
+    assert line.startswith("environment's rewards of module 'left' not finite")
+    assert "observations have mean 0" in line
+    assert line.endswith(f"The last checkpoint is {folder}")
+    for name, array in _acting_weights(algorithm).items():
+        np.testing.assert_array_equal(array, before[name])
+    with pytest.raises(RuntimeError, match="^neither trained on nor saved"):
+        algorithm.save_to_path(str(tmp_path / "bad"))
+    assert not (tmp_path / "bad").exists()
+    if num_learners == 0:
+        algorithm.restore_from_path(folder)
+        algorithm.learner_group.foreach_learner(_mend_rewards)
+        assert math.isfinite(algorithm.train()["learners"]["left"]["total_loss"])
+    algorithm.stop()
+
+
+def _spoil_rewards(learner: Any) -> None:
+    """Of the last learner only, so that the others are fine by themselves."""
+    if not learner.distributed or learner._learner_index == 1:
+        learner.spoiled = learner._collect_turns
+
+        def collect(episodes: list[Any]) -> Any:
+            turns = learner.spoiled(episodes)
+            turns["left"].rewards[0] = np.inf
+            return turns
+
+        learner._collect_turns = collect
+
+
+def _mend_rewards(learner: Any) -> None:
+    learner._collect_turns = learner.spoiled
+
+
+def _acting_weights(algorithm: Any) -> dict[str, np.ndarray]:
+    state = algorithm.env_runner.module["left"].get_state(inference_only=True)
+    return {name: np.array(array) for name, array in state.items()}
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_cloning_that_blows_up_names_the_policy() -> None:
+    algorithm = small_config().imitation(bc_lr=1e30, bc_steps=5).build_algo()
+    with pytest.raises(FloatingPointError, match=r"^weights of the clone of module 'agent_1'"):
+        algorithm.train()
+    algorithm.stop()
