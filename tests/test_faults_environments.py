@@ -116,7 +116,7 @@ def test_a_remote_runner_tells_what_its_environment_raised(env: type[FaultyEnv])
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_constructor_that_fails_on_another_machine_is_named() -> None:
-    message = "^environment 'FaultyEnv' on env runner [12] failed in its constructor: FileNotFound"
+    message = r"^environment 'FaultyEnv' on env runner [12] failed in its constructor: FileNotFound"
     with pytest.raises(EnvironmentFaultError, match=message):
         run(env=FaultyEnv, fault="constructor")
 

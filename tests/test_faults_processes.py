@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig
 
 from rllib_amagail import AMAGAIL
-from rllib_amagail.algorithm.sampling import EnvRunnersLostError
+from rllib_amagail.algorithm.played_rounds import EnvRunnersLostError
 from rllib_amagail.learner.learner_group import LearnerLostError
 from tests.fault_toys import (
     ENV_STEPS,
@@ -100,7 +100,7 @@ def test_a_killed_learner_ends_the_run(num_learners: int, tmp_path: Path) -> Non
     line = str(error.value).splitlines()[0]
     assert re.match(r"a learner is lost: its process \(pid \d+ on [\d.]+\) died: ", line)
     assert line.endswith(f"The last checkpoint is {folder}")
-    with pytest.raises(RuntimeError, match="^neither trained on nor saved: .*a learner is lost"):
+    with pytest.raises(RuntimeError, match=r"^neither trained on nor saved: .*a learner is lost"):
         algorithm.save_to_path(str(tmp_path / "later"))
     algorithm.stop()
     assert not (tmp_path / "later").exists()

@@ -129,9 +129,9 @@ def test_demonstrations_that_are_streamed_may_not(tmp_path: Path) -> None:
     config.imitation(discriminator_batch_size=2, discriminator_steps=1)
     algorithm = config.streaming(demonstrations_memory=12_000).build_algo()
     shutil.rmtree(tmp_path / "z")
+    windows = (algorithm.train() for _ in range(20))
     with pytest.raises(DemonstrationsError, match=rf"^{tmp_path}/z/part-0000\d.parquet: found no"):
-        for _ in range(20):
-            algorithm.train()
+        list(windows)
     algorithm.stop()
 
 

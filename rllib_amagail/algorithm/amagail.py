@@ -19,7 +19,7 @@ from ray.rllib.utils.metrics import (
 )
 
 from rllib_amagail.algorithm.config import AMAGAILConfig
-from rllib_amagail.algorithm.sampling import sample_rounds
+from rllib_amagail.algorithm.played_rounds import sample_rounds
 from rllib_amagail.algorithm.saved_ppo import SavedPPO
 from rllib_amagail.algorithm.scores import normalised, scale_name, score
 from rllib_amagail.learner.sharding import EpisodeShards

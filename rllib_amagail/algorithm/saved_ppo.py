@@ -12,7 +12,7 @@ from ray.rllib.algorithms.ppo import PPO
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from rllib_amagail.actor_errors import in_one_line
-from rllib_amagail.algorithm.sampling import EnvRunnersLostError, construction_error
+from rllib_amagail.algorithm.played_rounds import EnvRunnersLostError, construction_error
 from rllib_amagail.learner.learner_group import LearnerLostError
 from rllib_amagail.runners.env_faults import EnvironmentFaultError
 

@@ -24,7 +24,6 @@ from ray.rllib.core import (
 )
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_context import EnvContext
-from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.framework import get_device
@@ -52,7 +51,7 @@ from rllib_amagail.runners.env_faults import NamesEnvironmentFaults
 ROLLOUT = "rollout"  # what is in the state besides RLlib's components
 
 
-class BatchedEnvRunner(NamesEnvironmentFaults, EnvRunner, Checkpointable):
+class BatchedEnvRunner(NamesEnvironmentFaults, Checkpointable):
     """Plays B = ``num_envs_per_env_runner`` worlds of an environment with a method ``batched``.
 
     The environment of ``config.env`` tells agents and spaces, and its ``batched(batch_size, seed)``
@@ -129,8 +128,7 @@ class BatchedEnvRunner(NamesEnvironmentFaults, EnvRunner, Checkpointable):
 
         Raises:
             ValueError: if both numbers are given, or there is no environment.
-            EnvironmentFaultError: if the environment raises or gives what nobody can learn from, and
-                ``restart_failed_sub_environments`` is off.
+            EnvironmentFaultError: if the environment fails, see `NamesEnvironmentFaults`.
         """
         if num_timesteps is not None and num_episodes is not None:
             raise ValueError(

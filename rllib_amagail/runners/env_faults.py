@@ -8,7 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from ray.rllib.env.env_errors import StepFailedRecreateEnvError
-from ray.rllib.env.env_runner import ENV_STEP_FAILURE, NUM_ENV_STEP_FAILURES_LIFETIME
+from ray.rllib.env.env_runner import (
+    ENV_STEP_FAILURE,
+    NUM_ENV_STEP_FAILURES_LIFETIME,
+    EnvRunner,
+)
 from ray.rllib.utils.metrics import ENV_RESET_TIMER, ENV_STEP_TIMER
 
 from rllib_amagail.actor_errors import TellsErrors, in_one_line
@@ -20,24 +24,20 @@ class EnvironmentFaultError(RuntimeError):
     """An environment failed; says which one, on which runner, in which call, and how."""
 
 
-class NamesEnvironmentFaults(TellsErrors):
-    """Part of an RLlib env runner: a fault of its environment is named, or it gets a new one.
+class NamesEnvironmentFaults(TellsErrors, EnvRunner):
+    """An RLlib env runner that names what its environment does amiss, or gives it a new one.
 
     With ``restart_failed_sub_environments`` new environments take the place of failed ones, at most
     ``num_consecutive_env_runner_failures_tolerance`` times in a row: an environment that always
     fails would be made for ever. Otherwise the fault is raised.
-
-    A runner calls `_try_env_step` and `_try_env_reset`, as RLlib's own do.
     """
 
-    config: Any  # AlgorithmConfig
-    metrics: Any  # MetricsLogger
-    env: Any
-    worker_index: int | None
-    make_env: Any
-    _log_env_steps: Any
-    _metrics_num_try_env_step: Any
     _faults_in_a_row = 0
+
+    def make_env(self) -> None:
+        """Create the environments anew."""
+        with self._making_env():
+            super().make_env()
 
     def _try_env_step(self, actions: Any) -> Any:
         """What a step gave, or RLlib's mark that the environments had to be made anew.

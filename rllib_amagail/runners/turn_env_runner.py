@@ -28,8 +28,11 @@ RANDOM_STREAMS = "random_streams"
 class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
     """Samples episodes of `TurnBasedEnv` and other multi-agent environments.
 
-    Raises `EnvironmentFaultError` for what an environment raises or gives amiss. Its state holds the action sampler's stream and, where environments offer ``get_state`` and
+    Its state holds the action sampler's stream and, where environments offer ``get_state`` and
     ``set_state``, theirs. An episode that was under way when the state was taken starts anew.
+
+    Raises:
+        EnvironmentFaultError: in `sample`, if an environment fails, see `NamesEnvironmentFaults`.
     """
 
     _seed: int | None
@@ -55,11 +58,6 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
         if self.config.seed is not None:
             self._seed = None  # seeded once; from here on the environments' streams continue
         return episodes
-
-    def make_env(self) -> None:
-        """Create the environments anew."""
-        with self._making_env():
-            super().make_env()
 
     def _step_env(self, actions: Any) -> Any:
         results = super()._step_env(actions)

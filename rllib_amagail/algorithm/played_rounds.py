@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ray
@@ -95,39 +95,58 @@ def _play_in_parallel(
 ) -> tuple[list[tuple[list[Any], Any]], list[BaseException]]:
     """What the runners played, and the errors of those that died."""
     asked = group.healthy_env_runner_ids()
-    manager = group._worker_manager
-    answers = list(manager.foreach_actor(_play, timeout_seconds=config.sample_timeout_s))
-    errors = []
-    for answer in answers:
-        if answer.ok:
-            continue
-        error = answer.get()
-        errors.append(error)
-        if isinstance(error, RayTaskError) and not config.ignore_env_runner_failures:
-            raise cause_of(error) from error
-        logger.warning("env runner %d failed: %s", answer.actor_id, in_one_line(error))
-        if not config.restart_failed_env_runners and not config.ignore_env_runner_failures:
-            raise EnvRunnersLostError(
-                f"env runner {answer.actor_id}: {in_one_line(error)}. To go on without it, set "
-                "fault_tolerance(restart_failed_env_runners=True)"
-            ) from error
-    silent = set(asked) - {answer.actor_id for answer in answers}
-    if silent == set(asked):
+    answers = list(
+        group._worker_manager.foreach_actor(_play, timeout_seconds=config.sample_timeout_s)
+    )
+    played, errors = told_by(answers, config)
+    silent = sorted(set(asked) - {answer.actor_id for answer in answers})
+    for index in silent:
+        logger.warning(
+            "env runner %d has not answered within sample_timeout_s, %s seconds; starting it anew",
+            index,
+            config.sample_timeout_s,
+        )
+        ray.kill(group._worker_manager.actors()[index], no_restart=False)
+        group._worker_manager.set_actor_state(index, healthy=False)
+    if len(silent) == len(asked):
         raise EnvRunnersLostError(
             f"no env runner has answered within sample_timeout_s, {config.sample_timeout_s} "
             f"seconds: environment {config.env!r} hangs, or is slow. Raise "
             "env_runners(sample_timeout_s=...), or let runners play less at a time by "
             "rollout_fragment_length or num_envs_per_env_runner"
         )
-    for index in sorted(silent):
-        logger.warning(
-            "env runner %d has not answered within sample_timeout_s, %s seconds; starting it anew",
-            index,
-            config.sample_timeout_s,
-        )
-        ray.kill(manager.actors()[index], no_restart=False)
-        manager.set_actor_state(index, healthy=False)
-    return [answer.get() for answer in answers if answer.ok], errors
+    return played, errors
+
+
+def told_by(
+    answers: Iterable[Any], config: AlgorithmConfig
+) -> tuple[list[Any], list[BaseException]]:
+    """The results among the answers of env runners, and the errors of those that died.
+
+    Args:
+        answers: of RLlib's `FaultTolerantActorManager`.
+        config: has ``restart_failed_env_runners`` and ``ignore_env_runner_failures``.
+
+    Raises:
+        Exception: what a runner raised, unless failures are to be ignored.
+        EnvRunnersLostError: one died, and is neither to be started anew nor ignored.
+    """
+    results, errors = [], []
+    for answer in answers:
+        if answer.ok:
+            results.append(answer.get())
+            continue
+        error = answer.get()
+        errors.append(error)
+        if isinstance(error, RayTaskError) and not config.ignore_env_runner_failures:
+            raise cause_of(error) from error
+        if not config.restart_failed_env_runners and not config.ignore_env_runner_failures:
+            raise EnvRunnersLostError(
+                f"env runner {answer.actor_id}: {in_one_line(error)}. To go on without it, set "
+                "fault_tolerance(restart_failed_env_runners=True)"
+            ) from error
+        logger.warning("env runner %d: %s", answer.actor_id, in_one_line(error))
+    return results, errors
 
 
 def _wait_for_runners(
