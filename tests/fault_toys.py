@@ -48,10 +48,11 @@ class FaultyEnv(MultiAgentEnv):
             return False
         if "once" not in self.config:
             return True
-        once = Path(self.config["once"])
-        happens = not once.exists()
-        once.touch()
-        return happens
+        try:
+            Path(self.config["once"]).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[dict, dict]:
         self._round = 0

@@ -63,6 +63,15 @@ def test_an_ending_that_cannot_be_learned_from_is_named() -> None:
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_a_runner_can_be_asked_again(env: type[FaultyEnv], tmp_path: Path) -> None:
+    runner = make_faulty_runner(env, fault="step raises", at=2, once=str(tmp_path / "happened"))
+    with pytest.raises(EnvironmentFaultError):
+        runner.sample(num_timesteps=2 * HORIZON)
+    episodes = runner.sample(num_timesteps=2 * HORIZON)
+    assert sum(len(episode) for episode in episodes if episode.is_done) >= HORIZON
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("fault", ["step raises", "reset raises", "nan reward"])
 def test_a_new_environment_goes_on(env: type[FaultyEnv], fault: str, tmp_path: Path) -> None:
     once = str(tmp_path / "happened")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rllib_amagail.learner.finite import FiniteWatch, require_finite
+from rllib_amagail.learner.learner_group import LearnerLostError, failure_of
 from tests.fault_toys import FaultyBatchedEnv, faulty_config
 from tests.test_algorithm import small_config
 
@@ -114,3 +115,14 @@ def test_cloning_that_blows_up_names_the_policy() -> None:
     with pytest.raises(FloatingPointError, match=r"^weights of the clone of module 'agent_1'"):
         algorithm.train()
     algorithm.stop()
+
+
+def test_the_cause_among_the_errors_of_several_learners() -> None:
+    waited = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+    lost = LearnerLostError("a learner is lost: its process (pid 7) died: End of file")
+    killed = LearnerLostError("a learner is lost: it was killed by `ray.kill`")
+    own, numbers = OSError("no such file"), FloatingPointError("rewards not finite")
+    assert failure_of([waited, killed, lost]) is lost
+    assert failure_of([waited, lost, own]) is own
+    assert failure_of([own, waited, numbers]) is numbers
+    assert failure_of([waited]) is waited

@@ -68,7 +68,8 @@ class SavedPPO(PPO):
             OSError: the folder cannot be written, or the disk is full.
         """
         self._require_whole()
-        is_new = path is not None and not (os.path.isdir(path) and os.listdir(path))
+        is_local = path is not None and kwargs.get("filesystem") is None
+        is_new = is_local and not (os.path.isdir(path) and os.listdir(path))
         try:
             self._last_checkpoint = super().save_to_path(path, **kwargs)
         except OSError as error:
@@ -85,11 +86,10 @@ class SavedPPO(PPO):
         Raises:
             ValueError: it was not finished, or is damaged.
         """
-        is_whole = args or kwargs.get("component") is not None
-        state = os.path.join(path, self.STATE_FILE_NAME)  # written last
-        if not is_whole and os.path.isdir(path):
-            is_whole = any(os.path.isfile(state + kind) for kind in (".pkl", ".msgpack"))
-            if not is_whole:
+        is_all = not args and kwargs.get("component") is None
+        if is_all and os.path.isdir(path):
+            state = os.path.join(path, self.STATE_FILE_NAME)  # written last
+            if not any(os.path.isfile(state + kind) for kind in (".pkl", ".msgpack")):
                 raise ValueError(
                     f"{path}: found no {self.STATE_FILE_NAME}, which is written last, expected a "
                     "whole checkpoint: it was not finished. Go on from an older one"
@@ -100,7 +100,8 @@ class SavedPPO(PPO):
             raise ValueError(
                 f"{path}: the checkpoint is damaged: {in_one_line(error)}. Go on from an older one"
             ) from error
-        self._last_checkpoint, self._broken_by = str(path), None
+        if is_all:
+            self._last_checkpoint, self._broken_by = str(path), None
 
     def _require_whole(self) -> None:
         if self._broken_by is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import ray
+import torch
 from ray.exceptions import RayActorError, RayError
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.utils.actor_manager import FaultTolerantActorManager
@@ -92,9 +93,10 @@ def failure_of(errors: list[BaseException]) -> BaseException:
 def _rank(error: BaseException) -> int:
     if isinstance(error, FloatingPointError):
         return 0
-    if isinstance(error, LearnerLostError):
-        return 2
-    return 3 if "closed by peer" in str(error) or "gloo" in str(error) else 1
+    waited = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+    if waited or "ray.kill" in str(error):
+        return 3
+    return 2 if isinstance(error, LearnerLostError) else 1
 
 
 def _as_told(error: BaseException) -> BaseException:

@@ -52,8 +52,11 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
             torch.set_rng_state(self._action_stream)
             try:
                 episodes = super().sample(**kwargs)
-            except MultiAgentEnvError as error:
-                raise EnvironmentFaultError(self._fault("step()", error)) from error
+            except Exception as error:
+                self._needs_initial_reset = True  # the episodes under way are of no use any more
+                if isinstance(error, MultiAgentEnvError):
+                    raise EnvironmentFaultError(self._fault("step()", error)) from error
+                raise
             self._action_stream = torch.get_rng_state()
         if self.config.seed is not None:
             self._seed = None  # seeded once; from here on the environments' streams continue
