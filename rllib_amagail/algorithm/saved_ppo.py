@@ -87,13 +87,8 @@ class SavedPPO(PPO):
             ValueError: it was not finished, or is damaged.
         """
         is_all = not args and kwargs.get("component") is None
-        if is_all and os.path.isdir(path):
-            state = os.path.join(path, self.STATE_FILE_NAME)  # written last
-            if not any(os.path.isfile(state + kind) for kind in (".pkl", ".msgpack")):
-                raise ValueError(
-                    f"{path}: found no {self.STATE_FILE_NAME}, which is written last, expected a "
-                    "whole checkpoint: it was not finished. Go on from an older one"
-                )
+        if is_all:
+            self._require_finished(path)
         try:
             super().restore_from_path(path, *args, **kwargs)
         except (EOFError, pickle.UnpicklingError) as error:
@@ -102,6 +97,23 @@ class SavedPPO(PPO):
             ) from error
         if is_all:
             self._last_checkpoint, self._broken_by = str(path), None
+
+    @classmethod
+    def from_checkpoint(cls, path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As of RLlib; raises as `restore_from_path`."""
+        if isinstance(path, str | os.PathLike):
+            cls._require_finished(path)
+        return super().from_checkpoint(path, *args, **kwargs)
+
+    @classmethod
+    def _require_finished(cls, path: str | os.PathLike) -> None:
+        state = os.path.join(path, cls.STATE_FILE_NAME)  # written last
+        is_finished = any(os.path.isfile(state + kind) for kind in (".pkl", ".msgpack"))
+        if os.path.isdir(path) and not is_finished:
+            raise ValueError(
+                f"{path}: found no {cls.STATE_FILE_NAME}, which is written last, expected a whole "
+                "checkpoint: it was not finished. Go on from an older one"
+            )
 
     def _require_whole(self) -> None:
         if self._broken_by is not None:

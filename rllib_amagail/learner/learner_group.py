@@ -15,6 +15,9 @@ from rllib_amagail.actor_errors import cause_of, in_one_line
 
 _SECONDS_TO_FOLLOW = 5.0  # for learners that find out by themselves that another one is gone
 
+# How the fault of `require_finite` begins on a learner whose own batch was fine.
+_CAUGHT_FROM_OTHERS = ("weights", "numbers")
+
 
 class LearnerLostError(RuntimeError):
     """The process of a learner died. RLlib does not start learners anew."""
@@ -92,11 +95,11 @@ def failure_of(errors: list[BaseException]) -> BaseException:
 
 def _rank(error: BaseException) -> int:
     if isinstance(error, FloatingPointError):
-        return 0
+        return 1 if str(error).startswith(_CAUGHT_FROM_OTHERS) else 0
     waited = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
     if waited or "ray.kill" in str(error):
-        return 3
-    return 2 if isinstance(error, LearnerLostError) else 1
+        return 4
+    return 3 if isinstance(error, LearnerLostError) else 2
 
 
 def _as_told(error: BaseException) -> BaseException:
