@@ -113,7 +113,7 @@ def run(**options: Any) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("env", ENVIRONMENTS)
+@pytest.mark.parametrize("env", [pytest.param(FaultyEnv, marks=pytest.mark.slow), FaultyBatchedEnv])
 def test_a_remote_runner_tells_what_its_environment_raised(env: type[FaultyEnv]) -> None:
     with pytest.raises(EnvironmentFaultError) as error:
         run(env=env, fault="step raises", at=1)
@@ -130,12 +130,14 @@ def test_a_constructor_that_fails_on_another_machine_is_named() -> None:
         run(env=FaultyEnv, fault="constructor")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_environments_that_hang_end_the_run() -> None:
     with pytest.raises(RuntimeError, match=r"^no env runner has answered within sample_timeout_s"):
         run(env=FaultyEnv, fault="hangs", at=1, sample_timeout_s=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_one_environment_that_hangs_does_not(tmp_path: Path) -> None:
     run(fault="hangs", at=1, once=str(tmp_path / "happened"), sample_timeout_s=5)

@@ -43,8 +43,15 @@ def weights_of_runners(algorithm: AMAGAIL) -> list[dict[str, np.ndarray]]:
     )
 
 
-@pytest.mark.parametrize("env", [FaultyBatchedEnv, FaultyEnv])
-@pytest.mark.parametrize("killed", [1, 2])
+@pytest.mark.parametrize(
+    ("env", "killed"),
+    [
+        (FaultyBatchedEnv, 2),
+        pytest.param(FaultyBatchedEnv, 1, marks=pytest.mark.slow),
+        pytest.param(FaultyEnv, 1, marks=pytest.mark.slow),
+        pytest.param(FaultyEnv, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_runners_killed_while_they_play(env: type[FaultyEnv], killed: int) -> None:
     """No iteration has fewer rounds, and they come back with the learner's weights."""
     algorithm = with_runners(env, pause=0.05)
@@ -65,6 +72,7 @@ def test_runners_killed_while_they_play(env: type[FaultyEnv], killed: int) -> No
     algorithm.stop()
 
 
+@pytest.mark.slow
 def test_runners_that_may_not_come_back_end_the_run() -> None:
     config = faulty_config().env_runners(num_env_runners=2)
     algorithm = config.fault_tolerance(max_num_env_runner_restarts=0).build_algo()
@@ -74,6 +82,7 @@ def test_runners_that_may_not_come_back_end_the_run() -> None:
     algorithm.stop()
 
 
+@pytest.mark.slow
 def test_a_runner_is_not_started_anew_against_the_users_will() -> None:
     config = faulty_config().env_runners(num_env_runners=1)
     algorithm = config.fault_tolerance(restart_failed_env_runners=False).build_algo()
@@ -83,7 +92,7 @@ def test_a_runner_is_not_started_anew_against_the_users_will() -> None:
     algorithm.stop()
 
 
-@pytest.mark.parametrize("num_learners", [1, 2])
+@pytest.mark.parametrize("num_learners", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_killed_learner_ends_the_run(num_learners: int, tmp_path: Path) -> None:
     """Quickly: the other one would wait for it for half an hour."""
     config = faulty_config().learners(num_learners=num_learners, num_cpus_per_learner=1)
@@ -123,6 +132,7 @@ def _own_pid(algorithm: AMAGAIL) -> list[int]:
     return [os.getpid()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pids_of", [learner_pids, _own_pid])
 def test_a_trial_goes_on_from_its_last_checkpoint(pids_of: Any, tmp_path: Path) -> None:
     """Whether a learner or the trial's own process is killed."""
