@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -9,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray import tune
-from ray.tune import CheckpointConfig, FailureConfig, RunConfig
 
 from rllib_amagail import AMAGAIL
 from rllib_amagail.algorithm.played_rounds import EnvRunnersLostError
@@ -25,6 +24,7 @@ from tests.fault_toys import (
     learner_pids,
     runner_pids,
 )
+from tests.test_cli import run
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("ray_session")]
 
@@ -115,44 +115,34 @@ def test_a_killed_learner_ends_the_run(num_learners: int, tmp_path: Path) -> Non
     assert not (tmp_path / "later").exists()
 
 
-def _kill_once(marker: str, pids_of: Any) -> Any:
-    """A callback that kills after the second iteration, the first time that it gets there."""
+KILLED = """
+import os
+from pathlib import Path
+from tests.fault_toys import faulty_config, kill, learner_pids
 
-    def on_train_result(*, algorithm: AMAGAIL, result: dict[str, Any], **kwargs: Any) -> None:
-        if result["training_iteration"] == 2 and not Path(marker).exists():
-            Path(marker).touch()
-            kill(*pids_of(algorithm))
+def kill_once(*, algorithm, result, **kwargs):
+    marker = Path({marker!r})
+    if result["training_iteration"] == 2 and not marker.exists():
+        marker.touch()
+        kill(*{pids})
 
-    return on_train_result
-
-
-def _own_pid(algorithm: AMAGAIL) -> list[int]:
-    import os
-
-    return [os.getpid()]
+config = faulty_config().learners(num_learners=1, num_cpus_per_learner=1)
+config.callbacks(on_train_result=kill_once)
+stop = {{"training_iteration": 4}}
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pids_of", [learner_pids, _own_pid])
-def test_a_trial_goes_on_from_its_last_checkpoint(pids_of: Any, tmp_path: Path) -> None:
-    """Whether a learner or the trial's own process is killed."""
-    config = faulty_config().learners(num_learners=1, num_cpus_per_learner=1)
-    config.callbacks(on_train_result=_kill_once(str(tmp_path / "killed"), pids_of))
-    results = tune.Tuner(
-        AMAGAIL,
-        param_space=config,
-        run_config=RunConfig(
-            storage_path=str(tmp_path),
-            stop={"training_iteration": 4},
-            checkpoint_config=CheckpointConfig(checkpoint_frequency=1),
-            failure_config=FailureConfig(max_failures=1),
-            verbose=0,
-        ),
-    ).fit()
-    assert (tmp_path / "killed").exists()
-    assert results.num_errors == 0
-    (result,) = results
-    iterations = result.metrics_dataframe["training_iteration"].tolist()
-    assert iterations[-1] == 4
-    assert set(iterations) == {1, 2, 3, 4}
-    assert result.metrics["iterations_since_restore"] < 4  # it did not begin anew
+@pytest.mark.parametrize("pids", ["learner_pids(algorithm)", "[os.getpid()]"])
+def test_a_trial_goes_on_from_its_last_checkpoint(pids: str, tmp_path: Path) -> None:
+    """Whether a learner or the trial's own process is killed, after its second iteration."""
+    marker = tmp_path / "killed"
+    Path("killed.py").write_text(KILLED.format(marker=str(marker), pids=pids))
+    options = ["--checkpoint-freq", "1", "--max-failures", "1", "--storage-path", "results"]
+    code, _, err = run("train", "file", "killed.py", *options)
+    assert code == 0, err
+    assert marker.exists()
+    (file,) = Path("results").glob("*/*/result.json")
+    results = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [result["training_iteration"] for result in results][-2:] == [3, 4]
+    assert results[-1]["iterations_since_restore"] < 4  # it did not begin anew

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.tune import CheckpointConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.result import EXPR_PARAM_FILE
 
 from rllib_amagail.cli.errors import INTERRUPTED, RUN_FAILED, CommandError, one_line
@@ -177,6 +177,7 @@ def _tuner(plan: Plan, *, every_result: bool) -> Tuner:
             stop=dict(experiment.stop),
             verbose=0,
             callbacks=[progress],
+            failure_config=FailureConfig(max_failures=experiment.max_failures),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=experiment.keep_checkpoints_num,
                 checkpoint_score_attribute=attribute and attribute.removeprefix("min-"),
