@@ -73,9 +73,8 @@ class AMAGAIL(SavedPPO):
 
     def _sample_episodes(self) -> list[Any]:
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-            group = self.env_runner_group
             episodes, results = sample_rounds(
-                group, self.config, restore=lambda: self.restore_env_runners(group)
+                self.env_runner_group, self.config, self.bring_back_runners
             )
             self.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
         return episodes

@@ -54,6 +54,17 @@ class SavedPPO(PPO):
             error.add_note(self._way_back())
             raise
 
+    def bring_back_runners(self) -> None:
+        """Give the env runners that Ray has started anew the present state, as RLlib does."""
+        group = self.env_runner_group
+        restored = self.restore_env_runners(group)
+        if restored:
+            self._make_on_env_runners_recreated_callbacks(
+                config=self.config,
+                env_runner_group=group,
+                restored_env_runner_indices=restored,
+            )
+
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """As of RLlib; remembers the folder."""
         saved = super().save(checkpoint_dir)

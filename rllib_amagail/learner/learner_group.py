@@ -70,15 +70,12 @@ class _JointActorManager(FaultTolerantActorManager):
         waiting = list(remote_calls) if kwargs.get("timeout_seconds") is None else []
         while waiting:
             (answer,), waiting = ray.wait(waiting, num_returns=1)
-            if _failed(answer):
-                _, waiting = (
-                    ray.wait(waiting, num_returns=len(waiting), timeout=_SECONDS_TO_FOLLOW)
-                    if waiting
-                    else ([], [])
-                )
-                for call in waiting:
-                    ray.kill(self._actors[remote_actor_ids[remote_calls.index(call)]])
-                break
+            if not (waiting and _failed(answer)):
+                continue
+            _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_SECONDS_TO_FOLLOW)
+            for call in waiting:
+                ray.kill(self._actors[remote_actor_ids[remote_calls.index(call)]])
+            break
         return super()._fetch_result(
             remote_actor_ids=remote_actor_ids, remote_calls=remote_calls, **kwargs
         )
