@@ -79,8 +79,11 @@ class SavedPPO(PPO):
             OSError: the folder cannot be written, or the disk is full.
         """
         self._require_whole()
-        is_local = path is not None and kwargs.get("filesystem") is None
-        is_new = is_local and not (os.path.isdir(path) and os.listdir(path))
+        is_new = (
+            path is not None
+            and kwargs.get("filesystem") is None
+            and not (os.path.isdir(path) and os.listdir(path))
+        )
         try:
             self._last_checkpoint = super().save_to_path(path, **kwargs)
         except OSError as error:
