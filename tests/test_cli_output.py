@@ -30,6 +30,9 @@ def test_errors_in_one_line() -> None:
     )
     assert first_error_line(chained) == "mine.Boom: first"
     assert first_error_line("the actor died\nmore") == "the actor died"
+    assert first_error_line(f"{chained}\nFloatingPointError: loss not finite\n").startswith("Floa")
+    own = f"{chained}\nrllib_amagail.runners.env_faults.EnvironmentFaultError: environment 'x': y"
+    assert first_error_line(own) == "EnvironmentFaultError: environment 'x': y"
 
 
 def test_progress_is_a_line_every_five_seconds(

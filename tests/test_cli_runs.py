@@ -69,7 +69,9 @@ def test_a_trial_that_fails_gives_its_own_error(ray_session: None) -> None:
     code, out, err = run("train", "file", "failing.py", "--storage-path", "results")
     assert code == 1
     assert "There is no checkpoint." in out
-    assert "error: a trial failed: OverflowError: the motor broke\n" in err
+    told = "environment 'Failing' on env runner 0 failed in step(): OverflowError: the motor broke."
+    assert f"error: a trial failed: EnvironmentFaultError: {told}" in err
+    assert "There is no checkpoint to go on from\n" in err
     assert "Traceback" not in err
     assert len(list(Path("results").glob("*/*/error.txt"))) == 1
 

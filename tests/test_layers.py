@@ -15,6 +15,7 @@ LAYERS = {
     "advantages": 0,
     "kfac": 0,
     "running_moments": 0,
+    "actor_errors": 2,
     "player_functions": 0,
     "action_modes": 0,
     "turn_estimation": 0,

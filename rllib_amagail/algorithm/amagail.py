@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ray.rllib.algorithms.ppo import PPO
 from ray.rllib.core import ALL_MODULES
-from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     ENV_RUNNER_SAMPLING_TIMER,
@@ -21,7 +19,9 @@ from ray.rllib.utils.metrics import (
 )
 
 from rllib_amagail.algorithm.config import AMAGAILConfig
+from rllib_amagail.algorithm.played_rounds import sample_rounds
 from rllib_amagail.algorithm.reconfiguring import set_up_anew
+from rllib_amagail.algorithm.saved_ppo import SavedPPO
 from rllib_amagail.algorithm.scores import normalised, scale_name, score
 from rllib_amagail.learner.sharding import EpisodeShards
 from rllib_amagail.learner.true_rewards import CORRELATION
@@ -29,7 +29,7 @@ from rllib_amagail.learner.true_rewards import CORRELATION
 BC_LOSS = "bc_loss"
 
 
-class AMAGAIL(PPO):
+class AMAGAIL(SavedPPO):
     """Asynchronous multi-agent generative adversarial imitation learning."""
 
     config: AMAGAILConfig
@@ -85,20 +85,12 @@ class AMAGAIL(PPO):
 
     def _on_learners(self, function: Callable[[Any], Any]) -> Any:
         """Call a function of every learner; what the first gives, since replicas are equal."""
-        results = list(self.learner_group.foreach_learner(function))
-        for result in results:
-            if not result.ok:
-                raise result.get()
-        return results[0].get()
+        return self.learner_group.results_of(function)[0]
 
     def _sample_episodes(self) -> list[Any]:
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-            episodes, results = synchronous_parallel_sample(
-                worker_set=self.env_runner_group,
-                max_env_steps=self.config.total_train_batch_size,
-                sample_timeout_s=self.config.sample_timeout_s,
-                _uses_new_env_runners=True,
-                _return_metrics=True,
+            episodes, results = sample_rounds(
+                self.env_runner_group, self.config, self.bring_back_runners
             )
             self.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
         return episodes

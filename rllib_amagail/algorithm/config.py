@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Self
 
+from gymnasium.spaces import Space
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -23,6 +24,7 @@ from rllib_amagail.learner.agent_module import OTHERS_SIZE, AgentModule
 from rllib_amagail.learner.discriminator import Discriminator, discriminator_id
 from rllib_amagail.learner.joint_critic import AddOthers, JointView
 from rllib_amagail.learner.learner import AMAGAILTorchLearner
+from rllib_amagail.learner.learner_group import JointLearnerGroup
 from rllib_amagail.learner.phi_filter import FilterPhi
 from rllib_amagail.learner.turns import EpisodesToTurns
 from rllib_amagail.runners.turn_env_runner import SortModules
@@ -198,6 +200,20 @@ class AMAGAILConfig(ImitationSettings):
     def get_default_learner_class(self) -> type:
         """The learner that plays Algorithm 1."""
         return AMAGAILTorchLearner
+
+    def build_learner_group(
+        self,
+        *,
+        env: Any = None,
+        spaces: dict[str, tuple[Space, Space]] | None = None,
+        rl_module_spec: MultiRLModuleSpec | None = None,
+        placement_group: Any = None,
+    ) -> JointLearnerGroup:
+        """RLlib's group of learners, whose errors tell the cause."""
+        spec = rl_module_spec or self.get_multi_rl_module_spec(env=env, spaces=spaces)
+        return JointLearnerGroup(
+            config=self.copy(), module_spec=spec, placement_group=placement_group
+        )
 
     def get_multi_rl_module_spec(self, **kwargs: Any) -> MultiRLModuleSpec:
         """The agents' modules and, for learners, a discriminator beside each."""

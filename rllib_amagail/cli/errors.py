@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 # In a traceback the indented lines of code are followed by the error: "ValueError: text".
 _ERROR_LINE = re.compile(r"^ +\S.*\n([A-Za-z_][\w.]*(?::.*)?)$", re.MULTILINE)
+# Errors of this package name their causes, and say more besides: what to do, the last checkpoint.
+_OWN_ERROR = re.compile(
+    r"^(?:rllib_amagail\.(?:\w+\.)*(?=\w+: )|(?=FloatingPointError: ))(.*)$", re.MULTILINE
+)
 
 WRONG_USAGE = 2
 RUN_FAILED = 1
@@ -38,9 +42,12 @@ def one_line(error: BaseException) -> str:
 def first_error_line(report: str) -> str:
     """The root cause in a report with (chained, remote) tracebacks.
 
-    Python prints causes before consequences, so the first line that names an error is the cause.
-    A report without such a line gives its first line.
+    Python prints causes before consequences, so the first line that names an error is the cause;
+    but if this package has raised an error itself, its last one. A report without such a line
+    gives its first line.
     """
+    if own := _OWN_ERROR.findall(report):
+        return str(own[-1])
     found = _ERROR_LINE.search(report)
     return found[1] if found else report.strip().partition("\n")[0]
 

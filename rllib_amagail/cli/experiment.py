@@ -36,6 +36,7 @@ _EXPECTED_TYPES: dict[str, tuple[type, ...]] = {
     "keep_checkpoints_num": (int,),
     "checkpoint_score_attr": (str,),
     "storage_path": (str,),
+    "max_failures": (int,),
     "restore": (str,),
     "resources_per_trial": (Mapping,),
     "scheduler": (str,),
@@ -64,6 +65,7 @@ class Experiment:
         checkpoint_score_attr: the result key by which these are the best; "min-" in front of it
             for the lowest. None: the latest are kept.
         storage_path: where results and checkpoints go.
+        max_failures: how often a trial that fails goes on from its last checkpoint by itself.
         restore: the checkpoint that training starts from.
         resources_per_trial: what a trial reserves in all.
         scheduler: a name of `ray.tune.schedulers.create_scheduler`.
@@ -88,6 +90,7 @@ class Experiment:
     keep_checkpoints_num: int | None = None
     checkpoint_score_attr: str | None = None
     storage_path: str = DEFAULT_STORAGE_PATH
+    max_failures: int = 0
     restore: str | None = None
     resources_per_trial: Mapping[str, float] = field(default_factory=dict)
     scheduler: str | None = None
@@ -107,6 +110,7 @@ class Experiment:
             ("num_samples", 1),
             ("checkpoint_freq", 0),
             ("keep_checkpoints_num", 1),
+            ("max_failures", 0),
         ):
             value = getattr(self, name)
             if value is not None and value < smallest:

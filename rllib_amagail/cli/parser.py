@@ -119,6 +119,12 @@ def _add_experiment_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help='result key that tells which to keep; "min-KEY" for the lowest',
     )
+    add(
+        "--max-failures",
+        type=int,
+        metavar="N",
+        help="how often a trial that fails goes on from its last checkpoint (default 0)",
+    )
     add("--restore", metavar="CHECKPOINT", help=f"start from its weights. {_TRUST}")
     add(
         "--resources-per-trial",

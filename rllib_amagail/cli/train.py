@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.tune import CheckpointConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.result import EXPR_PARAM_FILE
 
 from rllib_amagail.cli.errors import INTERRUPTED, RUN_FAILED, CommandError, one_line
@@ -81,6 +81,8 @@ def train(options: TrainOptions) -> int:
     else:
         jobs = _resumed_jobs(experiments, options)
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's boxes ignore RunConfig(verbose=0)
+    # Seconds; Tune's 10 would be lost when this process is killed, whatever checkpoints there are.
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")
     with ray_session(
         address=options.ray_address,
         num_cpus=options.ray_num_cpus,
@@ -180,6 +182,7 @@ def _tuner(plan: Plan, *, every_result: bool) -> Tuner:
             stop=dict(experiment.stop),
             verbose=0,
             callbacks=[progress],
+            failure_config=FailureConfig(max_failures=experiment.max_failures),
             checkpoint_config=CheckpointConfig(
                 num_to_keep=experiment.keep_checkpoints_num,
                 checkpoint_score_attribute=attribute and attribute.removeprefix("min-"),

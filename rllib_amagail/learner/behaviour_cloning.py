@@ -17,6 +17,7 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 
 from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.expert_source import ExpertSource
+from rllib_amagail.learner.finite import require_finite
 
 LOSS = "negative_log_likelihood"
 MAX_MEASURED_ROWS = 20_000
@@ -47,20 +48,25 @@ def clone_behaviours(
 
     Returns:
         Mean negative log likelihood of the last step's rows, in nats, by module.
+
+    Raises:
+        FloatingPointError: the weights of a clone are not finite any more.
     """
     losses: dict[str, float] = {}
     while clones and steps > 0:
         left = source.rows_left()
         now = steps if left is None else min(steps, -(-left // batch_size))
         for module_id, clone in clones.items():
-            losses[module_id] = clone_behaviour(
-                clone.module,
-                source.rows[module_id],
-                clone.optimizer,
-                steps=now,
-                batch_size=batch_size,
-                rng=clone.rng,
-            )
+            with require_finite(module_id, distributed=False) as watch:
+                watch.saw({"weights of the clone": clone.module})
+                losses[module_id] = clone_behaviour(
+                    clone.module,
+                    source.rows[module_id],
+                    clone.optimizer,
+                    steps=now,
+                    batch_size=batch_size,
+                    rng=clone.rng,
+                )
         source.drawn(now * batch_size)
         steps -= now
     return losses

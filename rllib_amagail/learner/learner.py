@@ -37,6 +37,7 @@ from rllib_amagail.learner.true_rewards import CORRELATION, correlations_of_turn
 from rllib_amagail.learner.turns import TurnBatch
 
 _ANCHOR_LOGITS = "anchor_dist_inputs"
+_WATCHED = {"value targets": Postprocessing.VALUE_TARGETS, "advantages": Postprocessing.ADVANTAGES}
 
 
 class AMAGAILTorchLearner(LearnerBase):
@@ -73,11 +74,14 @@ class AMAGAILTorchLearner(LearnerBase):
         turns = self._collect_turns(episodes)  # lines 2, 5 and 10
         for module_id, minibatches in self._agree_on_modules(turns):
             module_turns = turns[module_id]
-            inputs = self._encode(module_id, module_turns)
-            self._update_discriminator(module_id, module_turns, inputs)  # line 6
-            rewards = self._relabel(module_id, module_turns, inputs)  # equation 14
-            batch = self._estimate_advantages(module_id, module_turns, rewards)  # line 9
-            self._update_generator(module_id, batch, minibatches)  # lines 11 and 12
+            with self._finite(module_id, module_turns) as watch:
+                inputs = self._encode(module_id, module_turns)
+                self._update_discriminator(module_id, module_turns, inputs)  # line 6
+                rewards = self._relabel(module_id, module_turns, inputs)  # equation 14
+                watch.saw({"rewards": rewards})
+                batch = self._estimate_advantages(module_id, module_turns, rewards)  # line 9
+                watch.saw({name: batch[key] for name, key in _WATCHED.items()})
+                watch.saw({"loss": self._update_generator(module_id, batch, minibatches)})
         self._own_rows_drawn()
         log_steps(self.metrics, turns, episodes)
         self._updates += 1
@@ -189,22 +193,23 @@ class AMAGAILTorchLearner(LearnerBase):
 
     def _update_generator(
         self, module_id: str, batch: dict[str, torch.Tensor], minibatches: int
-    ) -> None:
+    ) -> torch.Tensor:
+        """Improve the policy and the baseline; the last loss."""
         module = self.module[module_id].unwrapped()
-        self._require_finite(module_id, "value targets", batch[Postprocessing.VALUE_TARGETS])
         anchor = self._agents[module_id].anchor
         if anchor is not None and self.config.bc_anchor > 0:
             batch[_ANCHOR_LOGITS] = policy_parameters(anchor, batch)
         if self.config.generator == "mack":
-            self._update_by_mack(module_id, batch)
+            loss = self._update_by_mack(module_id, batch)
         else:
-            self._update_by_ppo(module_id, batch, minibatches)
+            loss = self._update_by_ppo(module_id, batch, minibatches)
         moved = divergences(module, batch, batch.get(_ANCHOR_LOGITS))
         self.metrics.log_dict(moved, key=module_id, window=1)
+        return loss
 
     def _update_by_ppo(
         self, module_id: str, batch: dict[str, torch.Tensor], minibatches: int
-    ) -> None:
+    ) -> torch.Tensor:
         config = self.config.get_config_for_module(module_id)
         module = self.module[module_id]
         self._loss_parts: dict[str, torch.Tensor] = {}  # of the latest minibatch
@@ -226,11 +231,11 @@ class AMAGAILTorchLearner(LearnerBase):
             grad_clip=config.grad_clip,
             rng=self._rng,
         )
-        self._require_finite(module_id, "PPO's loss", torch.tensor(loss))
         parts = {self.TOTAL_LOSS_KEY: loss} | self._loss_parts
         self.metrics.log_dict(parts, key=module_id, window=1)
+        return torch.tensor(loss)
 
-    def _update_by_mack(self, module_id: str, batch: dict[str, torch.Tensor]) -> None:
+    def _update_by_mack(self, module_id: str, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         config = self.config.get_config_for_module(module_id)
         module = self.module[module_id].unwrapped()
         entropy_coeff = self.entropy_coeff_schedulers_per_module[module_id].get_current_value()
@@ -250,26 +255,8 @@ class AMAGAILTorchLearner(LearnerBase):
             all_reduce=average_over_learners if self.distributed else None,
             rng=self._rng,
         )
-        for name, loss in losses.items():
-            self._require_finite(module_id, f"MACK's {name}", loss)
         self.metrics.log_dict(losses, key=module_id, window=1)
-
-    def _require_finite(self, module_id: str, what: str, values: torch.Tensor) -> None:
-        """Stop training on numbers that are not finite; checked once an update.
-
-        One of several learners must not: the others would wait for its gradients.
-        """
-        if self.distributed or torch.isfinite(values).all():
-            return
-        mean, deviation = (
-            self.metrics.peek((module_id, name), default=0.0)
-            for name in ("reward_mean", "reward_std")
-        )
-        raise FloatingPointError(
-            f"{what} of module {module_id!r} not finite (rewards have mean {mean:.3g}, deviation "
-            f"{deviation:.3g}); expected finite numbers. If the rewards are not finite, look at "
-            "the environment's observations and rewards; else try a smaller lr, or grad_clip"
-        )
+        return torch.stack(list(losses.values()))
 
     def _only_values_learn(self, config: Any) -> bool:
         """A policy that starts well must not follow the advantages of an untrained baseline."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,19 @@ import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
+from rllib_amagail.actor_errors import TellsErrors
 from rllib_amagail.learner.agent_state import AgentState
 from rllib_amagail.learner.coefficients import follow_schedules, settings_kept
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.expert_source import ExpertSource, expert_sources
+from rllib_amagail.learner.finite import FiniteWatch, require_finite
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches
 from rllib_amagail.learner.turns import TurnBatch
 
 IMITATION_STATE = "imitation"
 
 
-class LearnerBase(PPOTorchLearner):
+class LearnerBase(TellsErrors, PPOTorchLearner):
     """An `AgentState` per policy and an own random generator besides RLlib's modules.
 
     All of it is in the checkpoint. The stages of Algorithm 1 are in `AMAGAILTorchLearner`.
@@ -85,6 +88,25 @@ class LearnerBase(PPOTorchLearner):
         return [
             (mid, n) for mid, n in zip(self._trained_modules(), minibatches, strict=True) if n > 0
         ]
+
+    @contextmanager
+    def _finite(self, module_id: str, turns: TurnBatch) -> Iterator[FiniteWatch]:
+        """Watch a module's update; see `require_finite`."""
+        judge = discriminator_id(module_id)
+        with require_finite(module_id, self.distributed) as watch:
+            watch.saw(
+                {
+                    "observations": turns.observations,
+                    "log-probabilities": turns.action_logp,
+                    "environment's rewards": turns.rewards,
+                }
+            )
+            if judge in self.module:
+                watch.saw({"weights of the discriminator": self.module[judge]})
+            try:
+                yield watch
+            finally:
+                watch.saw({"weights of the policy": self.module[module_id]})
 
     # --- demonstrations and state ----------------------------------------------------------------
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from rllib_amagail.demonstrations import DemonstrationsError
 from rllib_amagail.demonstrations.catalogue import Part
 from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.row_sorter import RowSorter
 
 _SEPARATOR = "/"
+_ERROR = "error"
 _READERS = 2  # a learner; a window is in use for far longer than reading the next takes
 _FIELDS = tuple(field.name for field in fields(ExpertRows))
 
@@ -35,7 +37,11 @@ def read_parts(parts: Sequence[Part], sorter: RowSorter) -> dict[str, ExpertRows
     dataset.context.print_on_execution_start = False
     dataset.context.execution_options.preserve_order = True
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it reports every dataset twice
-    sorted_parts = [_rows_from_columns(columns) for columns in dataset.iter_rows()]
+    sorted_parts = []
+    for columns in dataset.iter_rows():
+        if _ERROR in columns:
+            raise DemonstrationsError(columns[_ERROR])
+        sorted_parts.append(_rows_from_columns(columns))
     return sorter.join(sorted_parts, sum(part.episodes for part in parts))
 
 
@@ -46,7 +52,11 @@ class _ReadPart:
         self._parts, self._sorter = tuple(parts), sorter
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        rows = self._sorter.sort_part(self._parts[item["part"]].load())
+        part = self._parts[item["part"]]
+        try:
+            rows = self._sorter.sort_part(part.load())
+        except DemonstrationsError as error:  # of those raised Ray Data keeps a traceback only
+            return {_ERROR: str(error)}
         return {
             f"{name}{_SEPARATOR}{module_id}": column
             for module_id, module_rows in rows.items()

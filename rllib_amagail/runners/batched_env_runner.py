@@ -24,7 +24,6 @@ from ray.rllib.core import (
 )
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_context import EnvContext
-from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.framework import get_device
@@ -47,11 +46,12 @@ from rllib_amagail.runners.batched_runner_setup import (
     sampling_stream,
 )
 from rllib_amagail.runners.batched_worlds import AutoResetWorlds, PlayedRound
+from rllib_amagail.runners.env_faults import NamesEnvironmentFaults
 
 ROLLOUT = "rollout"  # what is in the state besides RLlib's components
 
 
-class BatchedEnvRunner(EnvRunner, Checkpointable):
+class BatchedEnvRunner(NamesEnvironmentFaults, Checkpointable):
     """Plays B = ``num_envs_per_env_runner`` worlds of an environment with a method ``batched``.
 
     The environment of ``config.env`` tells agents and spaces, and its ``batched(batch_size, seed)``
@@ -128,7 +128,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
         Raises:
             ValueError: if both numbers are given, or there is no environment.
-            RuntimeError: if a round raises and ``restart_failed_sub_environments`` is off.
+            EnvironmentFaultError: if the environment fails, see `NamesEnvironmentFaults`.
         """
         if num_timesteps is not None and num_episodes is not None:
             raise ValueError(
@@ -255,8 +255,9 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
     def make_env(self) -> None:
         """Create the environment and its worlds anew; episodes under way are forgotten."""
-        self.stop()
-        env, context = self._create_env()
+        with self._making_env():
+            self.stop()
+            env, context = self._create_env()
         self.num_envs = self.config.num_envs_per_env_runner
         self.env = AutoResetWorlds(env, self.num_envs, self._next_seed())
         self._module_of = policies_of_agents(self.config, env)
@@ -264,6 +265,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             self.env,
             self._module_of,
             ActionRules(self.config.normalize_actions, self.config.clip_actions),
+            self._reset_worlds,
             count_agent_steps=self.config.count_steps_by == "agent_steps",
         )
         self._callbacks.environment_created(env, context)
@@ -325,10 +327,20 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         )
 
     def _step(self, actions: np.ndarray) -> PlayedRound | None:
-        rollout = self._rollout
-        played = self._try_env_step(actions)
+        rollout, played = self._rollout, self._try_env_step(actions)
         if isinstance(played, PlayedRound):
             return played
-        # make_env() was called. It must not cost the episodes that ended before.
-        rollout.worlds, self._rollout = self.env, rollout
+        self._keep(rollout)
         return None
+
+    def _reset_worlds(self) -> None:
+        rollout = self._rollout
+        self._try_env_reset()
+        self._keep(rollout)
+
+    def _reset_env(self, seed: int | None, options: dict | None) -> None:
+        self.env.reset()
+
+    def _keep(self, rollout: BatchedRollout) -> None:
+        """Go on with a rollout: `make_env` may not cost the episodes that ended before."""
+        rollout.worlds, self._rollout = self.env, rollout

@@ -67,6 +67,7 @@ class BatchedRollout:
         worlds: with the environment that made them; see `BatchedEnvRunner` for what it may have.
         module_of: agent to the id of its policy, in the worlds' order of agents.
         rules: for the policies' actions.
+        reset_worlds: begins new episodes in `worlds`, which it may replace.
         count_agent_steps: steps are the agents' turns, not the rounds of worlds.
 
     Attributes:
@@ -80,6 +81,7 @@ class BatchedRollout:
         worlds: AutoResetWorlds,
         module_of: Mapping[str, str],
         rules: ActionRules,
+        reset_worlds: Callable[[], None],
         count_agent_steps: bool,
     ) -> None:
         env = worlds.unwrapped
@@ -89,6 +91,7 @@ class BatchedRollout:
             for agent, module_id in module_of.items()
         )
         self._rules = rules
+        self._reset_worlds = reset_worlds
         self._count_agent_steps = count_agent_steps
         phi_is_action = bool(getattr(env, "phi_is_action", False))
         self._everybody_acts = phi_is_action or bool(getattr(env, "show_everyone", False))
@@ -100,7 +103,7 @@ class BatchedRollout:
 
     def reset(self) -> None:
         """Begin new episodes in all worlds; those under way are forgotten."""
-        self.worlds.reset()
+        self._reset_worlds()
         self._recorder.reset()
         self.metrics.reset()
         self.needs_reset = False

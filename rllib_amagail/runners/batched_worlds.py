@@ -13,6 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from gymnasium.spaces import Box, Space
 
+from rllib_amagail.runners.observed_checks import check_worlds_rewards, check_worlds_rows
+
 
 class WorldsRound(Protocol):
     """What one round gave."""
@@ -192,17 +194,16 @@ class AutoResetWorlds:
         """Begin new episodes in all worlds; to be called before the first round.
 
         Raises:
-            ValueError: if observations do not fit their spaces.
+            ValueError: if observations do not fit their spaces, or are not finite.
         """
         self.worlds.reset()
         self.observe()
-        self._check_observations()
 
     def step(self, actions: np.ndarray) -> PlayedRound:
         """Play a round with actions `[B, N, *A]` and reset the worlds that ended in it.
 
         Raises:
-            ValueError: if the worlds return arrays of other shapes.
+            ValueError: if the worlds return arrays of other shapes, or numbers that are not finite.
         """
         result = self.worlds.step(actions)
         rewards = np.array(result.rewards, dtype=np.float64)
@@ -215,6 +216,7 @@ class AutoResetWorlds:
                 f"step() of {type(self.worlds).__name__} returned rewards and ends of shapes "
                 f"{found}, expected {expected}: one row a world, one column an agent"
             )
+        check_worlds_rewards(self.worlds.agents, rewards)
         self.observe()
         indices = np.flatnonzero(ended)
         # Indexing copies, so that worlds may reuse their arrays.
@@ -226,8 +228,9 @@ class AutoResetWorlds:
         return played
 
     def observe(self) -> None:
-        """Look at the worlds, whose state may have been set."""
+        """Look at the worlds, whose state may have been set; raises as `reset`."""
         self.observations = self.worlds.observations()
+        self._check_observations()
         self.participation = np.array(self.worlds.participation, dtype=bool)
         self.rounds = np.array(self.worlds.rounds, dtype=np.int64)
 
@@ -259,6 +262,7 @@ class AutoResetWorlds:
             raise ValueError(f"actions have shapes {shapes}, expected one for all agents")
 
     def _check_observations(self) -> None:
+        check_worlds_rows(self.worlds.observation_spaces, self.observations)
         for agent, space in self.worlds.observation_spaces.items():
             rows = self.observations[agent]
             expected = (self.worlds.batch_size, *space.shape)

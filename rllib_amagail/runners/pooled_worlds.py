@@ -138,6 +138,11 @@ class PooledWorlds:
         """Take in observations and infos, by world."""
         seen: dict[str, dict[int, Any]] = defaultdict(dict)
         for world, (observations, infos) in told.items():
+            if unknown := observations.keys() - set(self.agents):
+                raise ValueError(
+                    f"world {world} shows observations to {sorted(unknown)}, expected agents of "
+                    f"possible_agents: {list(self.agents)}"
+                )
             stamps = {infos[a]["round"] for a in observations if "round" in infos.get(a, {})}
             if len(stamps) > 1:
                 raise ValueError(

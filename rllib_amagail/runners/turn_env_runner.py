@@ -16,16 +16,23 @@ from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
+from ray.rllib.utils.error import MultiAgentEnvError
 from ray.rllib.utils.typing import EpisodeType
+
+from rllib_amagail.runners.env_faults import EnvironmentFaultError, NamesEnvironmentFaults
+from rllib_amagail.runners.observed_checks import check_given
 
 RANDOM_STREAMS = "random_streams"
 
 
-class TurnEnvRunner(MultiAgentEnvRunner):
+class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
     """Samples episodes of `TurnBasedEnv` and other multi-agent environments.
 
     Its state holds the action sampler's stream and, where environments offer ``get_state`` and
     ``set_state``, theirs. An episode that was under way when the state was taken starts anew.
+
+    Raises:
+        EnvironmentFaultError: in `sample`, if an environment fails, see `NamesEnvironmentFaults`.
     """
 
     _seed: int | None
@@ -43,11 +50,35 @@ class TurnEnvRunner(MultiAgentEnvRunner):
         """As RLlib's, with actions drawn from this runner's own stream."""
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self._action_stream)
-            episodes = super().sample(**kwargs)
+            try:
+                episodes = super().sample(**kwargs)
+            except Exception as error:
+                self._needs_initial_reset = True  # the episodes under way are of no use any more
+                if isinstance(error, MultiAgentEnvError):
+                    raise EnvironmentFaultError(self._fault("step()", error)) from error
+                raise
             self._action_stream = torch.get_rng_state()
         if self.config.seed is not None:
             self._seed = None  # seeded once; from here on the environments' streams continue
         return episodes
+
+    def _step_env(self, actions: Any) -> Any:
+        results = super()._step_env(actions)
+        for index, (observations, rewards, *_) in enumerate(zip(*results, strict=True)):
+            self._check(index, observations, rewards)
+        return results
+
+    def _reset_env(self, seed: int | None, options: dict | None) -> Any:
+        observations, infos = super()._reset_env(seed, options)
+        for index, shown in enumerate(observations):
+            self._check(index, shown)
+        return observations, infos
+
+    def _check(self, index: int, observations: Any, rewards: Any = None) -> None:
+        try:
+            check_given(self.env.envs[index].unwrapped.observation_spaces, observations, rewards)
+        except ValueError as error:
+            raise ValueError(f"world {index}: {error}") from None
 
     def get_state(
         self,
@@ -60,6 +91,7 @@ class TurnEnvRunner(MultiAgentEnvRunner):
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(RANDOM_STREAMS, components, not_components):
             state[RANDOM_STREAMS] = {
+                "of": self._identity(),
                 "actions": self._action_stream.numpy(),
                 "environments": [
                     env.unwrapped.get_state() if hasattr(env.unwrapped, "get_state") else None
@@ -70,10 +102,13 @@ class TurnEnvRunner(MultiAgentEnvRunner):
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue the streams of a state of `get_state`."""
+        """Continue the streams of a state of `get_state`, if it is this runner's own.
+
+        RLlib gives a runner that it had to start anew the state of another one.
+        """
         super().set_state(state)
         streams = state.get(RANDOM_STREAMS)
-        if streams is None:
+        if streams is None or streams.get("of", self._identity()) != self._identity():
             return
         self._action_stream = torch.tensor(streams["actions"], dtype=torch.uint8)
         if self.env is None or not streams["seeded"]:
@@ -83,6 +118,9 @@ class TurnEnvRunner(MultiAgentEnvRunner):
         for env, environment_state in zip(self.env.envs, streams["environments"], strict=False):
             if environment_state is not None:
                 env.unwrapped.set_state(environment_state)
+
+    def _identity(self) -> list[int]:
+        return [self.worker_index or 0, int(self.config.in_evaluation)]
 
 
 class SortModules(ConnectorV2):
