@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from ray.rllib.algorithms.ppo import PPO
@@ -21,11 +22,13 @@ from ray.rllib.utils.metrics import (
 )
 
 from rllib_amagail.algorithm.config import AMAGAILConfig
+from rllib_amagail.algorithm.sampling import SamplingAhead, impose_policies, policies_of
 from rllib_amagail.algorithm.scores import normalised, scale_name, score
 from rllib_amagail.learner.sharding import EpisodeShards
 from rllib_amagail.learner.true_rewards import CORRELATION
 
 BC_LOSS = "bc_loss"
+STALENESS = "staleness"
 
 
 class AMAGAIL(PPO):
@@ -77,15 +80,27 @@ class AMAGAIL(PPO):
 
     def _sample_episodes(self) -> list[Any]:
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-            episodes, results = synchronous_parallel_sample(
-                worker_set=self.env_runner_group,
-                max_env_steps=self.config.total_train_batch_size,
-                sample_timeout_s=self.config.sample_timeout_s,
-                _uses_new_env_runners=True,
-                _return_metrics=True,
-            )
+            if self.config.batches_ahead:
+                if not self._ahead.has_policies:
+                    self._send_policies()
+                batch = self._ahead.next_batch(self.config)
+                episodes, results, staleness = batch.episodes, batch.results, batch.staleness
+            else:
+                episodes, results = synchronous_parallel_sample(
+                    worker_set=self.env_runner_group,
+                    max_env_steps=self.config.total_train_batch_size,
+                    sample_timeout_s=self.config.sample_timeout_s,
+                    _uses_new_env_runners=True,
+                    _return_metrics=True,
+                )
+                staleness = 0
             self.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
+            self.metrics.log_value(STALENESS, staleness, window=1)
         return episodes
+
+    @cached_property
+    def _ahead(self) -> SamplingAhead:
+        return SamplingAhead(self.env_runner_group)
 
     def _update_learners(self, episodes: list[Any]) -> None:
         trained = (LEARNER_RESULTS, ALL_MODULES, NUM_MODULE_STEPS_TRAINED_LIFETIME)
@@ -102,12 +117,26 @@ class AMAGAIL(PPO):
 
     def _send_policies(self) -> None:
         """Weights of the agents' modules to the env runners; discriminators stay at home."""
+        policies = sorted(self.config.policies)
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
-            self.env_runner_group.sync_weights(
-                from_worker_or_learner_group=self.learner_group,
-                policies=sorted(self.config.policies),
-                inference_only=True,
-            )
+            if self.config.batches_ahead:
+                self._ahead.take_policies(policies_of(self.learner_group, policies))
+            else:
+                self.env_runner_group.sync_weights(
+                    from_worker_or_learner_group=self.learner_group,
+                    policies=policies,
+                    inference_only=True,
+                )
+
+    def restore_from_path(self, *args: Any, **kwargs: Any) -> None:
+        """As of RLlib's `Algorithm`; the next batch is played by the restored policies.
+
+        Batches that were played ahead, by the policies of before, are dropped.
+        """
+        super().restore_from_path(*args, **kwargs)
+        self._ahead.forget()
+        policies = policies_of(self.learner_group, sorted(self.config.policies))
+        impose_policies(self.env_runner_group, policies)
 
     def _log_scores(self) -> None:
         """The true reward's score of the latest episodes that ended; NaN until one has."""
