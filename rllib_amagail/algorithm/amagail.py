@@ -24,6 +24,7 @@ from ray.rllib.utils.metrics import (
 from rllib_amagail.algorithm.config import AMAGAILConfig
 from rllib_amagail.algorithm.sampling import SamplingAhead, impose_policies, policies_of
 from rllib_amagail.algorithm.scores import normalised, scale_name, score
+from rllib_amagail.learner.shared_demonstrations import demonstrations_by_reference
 from rllib_amagail.learner.sharding import EpisodeShards
 from rllib_amagail.learner.true_rewards import CORRELATION
 
@@ -41,6 +42,12 @@ class AMAGAIL(PPO):
     def get_default_config(cls) -> AMAGAILConfig:
         """Settings that learn the paper's games."""
         return AMAGAILConfig()
+
+    def setup(self, config: Any) -> None:
+        """As of RLlib's `Algorithm`; demonstrations in memory reach other nodes once each."""
+        source = config.get("demonstrations")
+        with demonstrations_by_reference(source) as self._demonstrations_reference:
+            super().setup(config)
 
     def training_step(self) -> None:
         """One epoch u of Algorithm 1 (line 1); lines 3 to 13 are `AMAGAILTorchLearner.update`."""

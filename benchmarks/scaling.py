@@ -1,0 +1,149 @@
+"""How training scales with runners and learners: measured as far as it goes, then simulated.
+
+    python benchmarks/scaling.py            # some minutes
+    python benchmarks/scaling.py --quick    # two minutes
+
+Writes scaling.json and scaling.md, with --quick scaling_quick.json and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import describe_machine
+from scaling_model import Parts, Schedule, Setting, bytes_an_iteration, simulate
+from scaling_parts import WORLDS, measure_parts
+from scaling_report import to_markdown
+from throughput_contenders import imitation_config
+
+import rllib_amagail
+from rllib_amagail.cli.session import ray_session
+
+NUM_CPUS = 4  # that Ray is told of: two runners and two learners must fit, whatever the machine
+SEED = 0
+EPOCHS = 200  # simulated
+# Runners, learners and batches ahead of what is measured; the first is what others compare with.
+MEASURED = ((1, 0, 0), (1, 0, 1), (2, 0, 0), (2, 0, 1), (1, 1, 0), (1, 1, 1), (2, 2, 0), (2, 2, 1))
+SIMULATED_SIZES = ((1, 1), (8, 1), (32, 2), (128, 8), (512, 32), (1000, 64))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    repeats: int
+    batch_size: int  # rounds of an iteration, of all learners together
+    measured: tuple[tuple[int, int, int], ...]
+
+
+FULL = Plan(repeats=5, batch_size=3200, measured=MEASURED)
+QUICK = Plan(repeats=2, batch_size=800, measured=MEASURED[:2])
+
+
+def measure(plan: Plan) -> dict[tuple[int, int, int], list[float]]:
+    """Seconds of iterations by the clock; everybody takes turns, so that ratios mean something."""
+    found: dict[tuple[int, int, int], list[float]] = {setting: [] for setting in plan.measured}
+    for _ in range(plan.repeats):
+        for setting in plan.measured:
+            found[setting].append(_seconds_an_iteration(setting, plan.batch_size))
+    return found
+
+
+def _seconds_an_iteration(setting: tuple[int, int, int], batch_size: int) -> float:
+    runners, learners, ahead = setting
+    config = imitation_config(WORLDS, batch_size // max(1, learners))
+    config.env_runners(num_env_runners=runners).learners(num_learners=learners)
+    with ExitStack() as stack:
+        algorithm = config.sampling(batches_ahead=ahead).build_algo()
+        stack.callback(algorithm.stop)
+        for _ in range(1 + ahead):  # cloning, and the queue is filled
+            algorithm.train()
+        began = time.perf_counter()
+        for _ in range(2):
+            algorithm.train()
+        return (time.perf_counter() - began) / 2
+
+
+def simulate_sizes(parts: Parts, batch_size: int) -> list[dict[str, Any]]:
+    """Weak scaling: the rounds of an iteration grow with the learners."""
+    rows = []
+    for runners, learners in SIMULATED_SIZES:
+        for ahead, by_reference in ((0, False), (1, False), (1, True)):
+            setting = Setting(runners, learners, batch_size * learners, ahead, by_reference)
+            schedule = _simulate(parts, setting)
+            rows.append(
+                {
+                    "setting": asdict(setting),
+                    "schedule": asdict(schedule),
+                    "rounds_a_second": setting.rounds / schedule.seconds,
+                    "bytes": bytes_an_iteration(parts, setting),
+                }
+            )
+    return rows
+
+
+def _simulate(parts: Parts, setting: Setting) -> Schedule:
+    return simulate(parts, setting, EPOCHS, np.random.default_rng(SEED))
+
+
+def run(plan: Plan, command: str) -> dict[str, Any]:
+    """All that the report says."""
+    began = time.monotonic()
+    machine, commit = describe_machine()
+    parts = measure_parts(plan.batch_size, max(3, plan.repeats))
+    seconds = measure(plan)
+    first = seconds[plan.measured[0]]
+    measured = [
+        {
+            "runners": setting[0],
+            "learners": setting[1],
+            "batches_ahead": setting[2],
+            "seconds": found,
+            "ratios": [a / b for a, b in zip(found, first, strict=True)],
+        }
+        for setting, found in seconds.items()
+    ]
+    return {
+        "machine": machine,
+        "commit": commit,
+        "command": command,
+        "seed": SEED,
+        "batch_size": plan.batch_size,
+        "seconds": round(time.monotonic() - began, 1),
+        "parts": asdict(parts),
+        "measured": measured,
+        "simulated": simulate_sizes(parts, plan.batch_size),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, simulate, and write the files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller: two minutes")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="a folder")
+    chosen = parser.parse_args(arguments)
+    given = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    torch.set_num_threads(1)
+    with ray_session(num_cpus=NUM_CPUS):
+        rllib_amagail.register()
+        plan = QUICK if chosen.quick else FULL
+        found = run(plan, f"python benchmarks/scaling.py {given}".strip())
+    stem = "scaling_quick" if chosen.quick else "scaling"
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    (chosen.output / f"{stem}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (chosen.output / f"{stem}.md").write_text(to_markdown(found))
+
+
+if __name__ == "__main__":
+    main()
