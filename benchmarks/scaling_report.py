@@ -23,6 +23,17 @@ _UNITS = {
     "bandwidth": ("assumed: a node's link, a second", 1e-6, "MB"),
     "latency_s": ("assumed: a message between nodes", 1e6, "µs"),
 }
+_SIMULATED_HEADING = (
+    "runners",
+    "learners",
+    "ahead",
+    "episodes",
+    "seconds",
+    "rounds/s",
+    "driver",
+    "runner",
+    "learner",
+)
 
 
 def to_markdown(found: Mapping[str, Any]) -> str:
@@ -74,8 +85,7 @@ def to_markdown(found: Mapping[str, Any]) -> str:
         "",
     ]
     lines += _table(
-        ("runners", "learners", "ahead", "episodes", "seconds", "rounds/s", "driver", "runner")
-        + ("learner",),
+        _SIMULATED_HEADING,
         [_simulated(row) for row in found["simulated"]],
     )
     largest = found["simulated"][-2]

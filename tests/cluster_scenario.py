@@ -98,9 +98,8 @@ def train_until(algorithm: AMAGAIL, node: Any) -> list[int]:
     for _ in range(200):
         played = algorithm.train()["env_runners"]
         rounds.append(int(played["num_env_steps_sampled_lifetime"]))
-        if algorithm.env_runner_group.num_healthy_remote_workers() == 2:
-            if on_runners(algorithm, node_id) == [node.node_id] * 2:
-                return rounds
+        if on_runners(algorithm, node_id) == [node.node_id] * 2:
+            return rounds
     raise AssertionError("runners did not come back")
 
 

@@ -24,8 +24,8 @@ from ray.rllib.utils.metrics import (
 from rllib_amagail.algorithm.config import AMAGAILConfig
 from rllib_amagail.algorithm.sampling import SamplingAhead, impose_policies, policies_of
 from rllib_amagail.algorithm.scores import normalised, scale_name, score
-from rllib_amagail.learner.shared_demonstrations import demonstrations_by_reference
 from rllib_amagail.learner.sharding import EpisodeShards
+from rllib_amagail.learner.shared_demonstrations import demonstrations_by_reference
 from rllib_amagail.learner.true_rewards import CORRELATION
 
 BC_LOSS = "bc_loss"
