@@ -78,11 +78,12 @@ def explain_missing_file(source: Any, error: DemonstrationsError) -> Demonstrati
     is_local = isinstance(source, str | os.PathLike) and not is_address(source)
     if not is_local or os.path.exists(source):
         return error
+    node = f"{ray.util.get_node_ip_address()} ({ray.get_runtime_context().get_node_id()})"
     return DemonstrationsError(
-        f"{os.fspath(source)}: found no such file on node {ray.util.get_node_ip_address()} "
-        f"({ray.get_runtime_context().get_node_id()}), where a learner runs; expected "
-        "demonstrations that every learner's node can read. Use a folder that all nodes share, an address such as "
-        "s3://bucket/folder, or demonstrations=Demonstrations.load(path), which Ray takes there"
+        f"{os.fspath(source)}: found no such file on node {node}, where a learner runs; expected "
+        "demonstrations that every learner's node can read. Use a folder that all nodes share, an "
+        "address such as s3://bucket/folder, or demonstrations=Demonstrations.load(path), which "
+        "Ray takes there"
     )
 
 
