@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
@@ -103,11 +103,19 @@ def train_until(algorithm: AMAGAIL, node: Any) -> list[int]:
     raise AssertionError("runners did not come back")
 
 
-def freeze(node: Any) -> None:
-    """Stop all processes of a node where they are, as if its network were cut."""
+@contextmanager
+def frozen(node: Any) -> Iterator[None]:
+    """Stop all processes of a node where they are, as if its network were cut; then end them."""
     raylet = node.all_processes["raylet"][0].process.pid
-    for pid in [raylet, *below(raylet)]:
+    processes = [*below(raylet), raylet]
+    for pid in processes:
         os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def below(pid: int) -> list[int]:
@@ -145,16 +153,17 @@ def nodes_come_and_go() -> dict[str, Any]:
         say("first play node removed")
         found["after removal"] = train_until(algorithm, second)
         third = add_node(cluster, PLAY)
-        freeze(second)
-        say("second play node frozen")
-        found["after silence"] = train_until(algorithm, third)
-        freeze(learn)
-        say("learners' node frozen")
-        try:
-            algorithm.train()
-        except Exception as error:
-            found["without learners"] = f"{type(error).__name__}: {error}"
-        say("ended")
+        with frozen(second):
+            say("second play node frozen")
+            found["after silence"] = train_until(algorithm, third)
+        with frozen(learn):
+            say("learners' node frozen")
+            try:
+                algorithm.train()
+            except Exception as error:
+                found["without learners"] = f"{type(error).__name__}: {error}"
+            say("ended")
+        algorithm.stop()
     return found
 
 
