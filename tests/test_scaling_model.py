@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import torch
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # scripts, in no package
 model = importlib.import_module("scaling_model")
+scaling = importlib.import_module("scaling")
+report = importlib.import_module("scaling_report")
 parts_module = importlib.import_module("scaling_parts")
 
 # 400 rounds: 4 runners play 1 s, one learner learns 2 s; nothing else takes any time.
@@ -111,3 +113,27 @@ def test_steps_and_their_gradients_are_counted() -> None:
         optimizer.step()
     optimizer.step()
     assert counted == {"steps": 2, "bytes": 2 * 5 * 4}
+
+
+def test_the_page_has_every_setting() -> None:
+    simulated_rows = scaling.simulate_sizes(FREE, 400)
+    # 1,000 runners play 25.6 rounds each, .256 s, and learners learn 2 s.
+    largest = next(row for row in simulated_rows if row["setting"]["runners"] == 1000)
+    assert largest["schedule"]["seconds"] == pytest.approx(2.256)
+    assert largest["rounds_a_second"] == pytest.approx(64 * 400 / 2.256)
+    page = report.to_markdown(
+        {
+            "machine": "two cores",
+            "commit": "abc",
+            "command": "scaling.py",
+            "seed": 0,
+            "batch_size": 400,
+            "seconds": 1.0,
+            "parts": asdict(FREE),
+            "measured": [{"runners": 1, "learners": 0, "batches_ahead": 0, "ratios": [1.0, 2.0]}],
+            "simulated": simulated_rows,
+        }
+    )
+    assert "| 1 | 0 (the driver) | 0 | 1.50 (1.00 to 2.00) |" in page
+    assert "| 1,000 | 64 | 0 | through the driver | 2.26 |" in page
+    assert page.count("by reference") == len(scaling.SIMULATED_SIZES)

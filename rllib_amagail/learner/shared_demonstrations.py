@@ -44,8 +44,8 @@ class SharedDemonstrations:
 def demonstrations_by_reference(source: Any) -> Iterator[ray.ObjectRef | None]:
     """Let `source` travel by reference in what this process sends to others meanwhile.
 
-    RLlib pickles its config once for every actor it starts. This way demonstrations in it are
-    stored once.
+    RLlib sends its config to every node with a runner, and pickles it for every learner anew. This
+    way the demonstrations in it are stored once, and fetched by the nodes of learners only.
 
     Args:
         source: what a config has as demonstrations; nothing to do unless they are in memory.
