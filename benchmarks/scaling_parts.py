@@ -72,7 +72,7 @@ def _measure(algorithm: AMAGAIL, group: EnvRunnerGroup, rounds: int, repeats: in
 
     def ask() -> None:
         for _ in range(REQUESTS):
-            group.foreach_env_runner(_nothing, local_env_runner=False)
+            group.foreach_env_runner("ping", local_env_runner=False)
 
     def take() -> None:
         runner._weights_seq_no = 0
@@ -117,7 +117,3 @@ def steps_counted() -> Iterator[dict[str, int]]:
         yield counted
     finally:
         handle.remove()
-
-
-def _nothing(runner: Any) -> None:
-    """What is asked to see what asking costs."""
