@@ -25,7 +25,7 @@ def found() -> Iterator[dict[str, Any]]:
         done = subprocess.run(
             [sys.executable, str(ROOT / "tests/cluster_scenario.py")],
             cwd=folder,
-            env=os.environ | own | {"RAY_raylet_start_wait_time_s": "300"},
+            env=os.environ | own,
             capture_output=True,
             text=True,
             timeout=1200,
