@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from ray.rllib.core import ALL_MODULES
@@ -21,12 +22,20 @@ from ray.rllib.utils.metrics import (
 from rllib_amagail.algorithm.config import AMAGAILConfig
 from rllib_amagail.algorithm.played_rounds import sample_rounds
 from rllib_amagail.algorithm.reconfiguring import set_up_anew
+from rllib_amagail.algorithm.sampling import (
+    PlayedBatch,
+    SamplingAhead,
+    impose_policies,
+    policies_of,
+)
 from rllib_amagail.algorithm.saved_ppo import SavedPPO
 from rllib_amagail.algorithm.scores import normalised, scale_name, score
 from rllib_amagail.learner.sharding import EpisodeShards
+from rllib_amagail.learner.shared_demonstrations import demonstrations_by_reference
 from rllib_amagail.learner.true_rewards import CORRELATION
 
 BC_LOSS = "bc_loss"
+STALENESS = "staleness"
 
 
 class AMAGAIL(SavedPPO):
@@ -39,6 +48,12 @@ class AMAGAIL(SavedPPO):
     def get_default_config(cls) -> AMAGAILConfig:
         """Settings that learn the paper's games."""
         return AMAGAILConfig()
+
+    def setup(self, config: Any) -> None:
+        """As of RLlib's `Algorithm`; demonstrations in memory reach other nodes once each."""
+        source = config.get("demonstrations")
+        with demonstrations_by_reference(source) as self._demonstrations_reference:
+            super().setup(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become a fresh algorithm of another config; lets Ray Tune reuse actors.
@@ -89,11 +104,22 @@ class AMAGAIL(SavedPPO):
 
     def _sample_episodes(self) -> list[Any]:
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-            episodes, results = sample_rounds(
-                self.env_runner_group, self.config, self.bring_back_runners
-            )
-            self.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
-        return episodes
+            if self.config.batches_ahead:
+                if not self._ahead.has_policies:
+                    self._send_policies()
+                batch = self._ahead.next_batch(self.config)
+            else:
+                group = self.env_runner_group
+                batch = PlayedBatch(
+                    *sample_rounds(group, self.config, self.bring_back_runners), staleness=0
+                )
+            self.metrics.aggregate(batch.results, key=ENV_RUNNER_RESULTS)
+            self.metrics.log_value(STALENESS, batch.staleness, window=1)
+        return batch.episodes
+
+    @cached_property
+    def _ahead(self) -> SamplingAhead:
+        return SamplingAhead(self.env_runner_group)
 
     def _update_learners(self, episodes: list[Any]) -> None:
         trained = (LEARNER_RESULTS, ALL_MODULES, NUM_MODULE_STEPS_TRAINED_LIFETIME)
@@ -110,12 +136,26 @@ class AMAGAIL(SavedPPO):
 
     def _send_policies(self) -> None:
         """Weights of the agents' modules to the env runners; discriminators stay at home."""
+        policies = sorted(self.config.policies)
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
-            self.env_runner_group.sync_weights(
-                from_worker_or_learner_group=self.learner_group,
-                policies=sorted(self.config.policies),
-                inference_only=True,
-            )
+            if self.config.batches_ahead:
+                self._ahead.take_policies(policies_of(self.learner_group, policies))
+            else:
+                self.env_runner_group.sync_weights(
+                    from_worker_or_learner_group=self.learner_group,
+                    policies=policies,
+                    inference_only=True,
+                )
+
+    def restore_from_path(self, *args: Any, **kwargs: Any) -> None:
+        """As of RLlib's `Algorithm`; the next batch is played by the restored policies.
+
+        Batches that were played ahead, by the policies of before, are dropped.
+        """
+        super().restore_from_path(*args, **kwargs)
+        self._ahead.forget()
+        policies = policies_of(self.learner_group, sorted(self.config.policies))
+        impose_policies(self.env_runner_group, policies)
 
     def _log_scores(self) -> None:
         """The true reward's score of the latest episodes that ended; NaN until one has."""

@@ -26,6 +26,7 @@ from rllib_amagail.learner.joint_critic import AddOthers, JointView
 from rllib_amagail.learner.learner import AMAGAILTorchLearner
 from rllib_amagail.learner.learner_group import JointLearnerGroup
 from rllib_amagail.learner.phi_filter import FilterPhi
+from rllib_amagail.learner.shared_demonstrations import SharedDemonstrations
 from rllib_amagail.learner.turns import EpisodesToTurns
 from rllib_amagail.runners.turn_env_runner import SortModules
 
@@ -131,7 +132,9 @@ class AMAGAILConfig(ImitationSettings):
                     f"{self.env!r}. Set .imitation(demonstrations='file.parquet'), or "
                     "reward_source='environment' to train on the true reward."
                 )
-        if not isinstance(source, Demonstrations):
+        if isinstance(source, SharedDemonstrations):
+            source = source.get()
+        elif not isinstance(source, Demonstrations):
             source = Demonstrations.load(source)
         if self.num_demonstrations is None:
             return source
@@ -150,7 +153,7 @@ class AMAGAILConfig(ImitationSettings):
             ValueError: fewer episodes than ``num_demonstrations``.
         """
         source = self.demonstrations
-        if source is None or isinstance(source, Demonstrations):
+        if source is None or isinstance(source, Demonstrations | SharedDemonstrations):
             return None
         catalogue = Catalogue.read(source)
         if self.num_demonstrations is not None:

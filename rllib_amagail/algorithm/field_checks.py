@@ -24,6 +24,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 _SMALLEST: Mapping[str, float] = {
     "demonstrations_memory": 1,
+    "batches_ahead": 0,
     "discriminator_steps": 1,
     "discriminator_batch_size": 2,
     "gradient_penalty": 0.0,
@@ -75,6 +76,8 @@ def check_fields(config: Any) -> None:
                 f"reward_shaping is True and {name} is {found!r}; expected {name} "
                 f"{' or '.join(map(repr, allowed))}, or reward_shaping=False"
             )
+    if config.batches_ahead and not config.in_evaluation:
+        _check_sampling_ahead(config)
     if config.num_demonstrations is not None and config.num_demonstrations < 1:
         raise ValueError(f"num_demonstrations is {config.num_demonstrations}; expected >= 1")
     if config.bc_loss_coeff > 0 and not config.uses_demonstrations:
@@ -95,3 +98,18 @@ def check_fields(config: Any) -> None:
                     f"{name} is {found!r} and vf_share_layers is True; expected policy and value "
                     "networks of their own. Set model_config vf_share_layers=False."
                 )
+
+
+def _check_sampling_ahead(config: Any) -> None:
+    found = f"batches_ahead is {config.batches_ahead} and "
+    if config.num_env_runners < 1:
+        raise ValueError(
+            f"{found}num_env_runners is {config.num_env_runners}; expected >= 1: the runner of the "
+            "driver cannot play while the driver learns. Set .env_runners(num_env_runners=...), or "
+            "batches_ahead=0"
+        )
+    if config.generator != "ppo":
+        raise ValueError(
+            f"{found}generator is {config.generator!r}; expected 'ppo': MACK's gradient takes the "
+            "rollouts for those of the policy as it is. Set batches_ahead=0"
+        )

@@ -28,6 +28,7 @@ class ImitationSettings(PPOConfig):
         self.demonstrations: str | os.PathLike | Demonstrations | None = None
         self.num_demonstrations: int | None = None
         self.demonstrations_memory = 2 * 2**30
+        self.batches_ahead = 0
         self.phi: Phi = "filtered"
         self.reward_source = "discriminator"
         self.reward_form: RewardForm = "gail"
@@ -132,6 +133,20 @@ class ImitationSettings(PPOConfig):
         """
         return self._set(locals())
 
+    def sampling(self, *, batches_ahead: int = NotProvided) -> Self:
+        """Set whether env runners play while the learners learn.
+
+        Args:
+            batches_ahead: how many batches the env runners play ahead; the policies that play are
+                as many epochs old (``staleness`` in the results). 0: runners and learners take
+                turns. More need remote env runners, and PPO, which reckons with older policies.
+                See docs/scaling.md.
+
+        Returns:
+            This config.
+        """
+        return self._set(locals())
+
     def kfac(
         self,
         *,
@@ -175,7 +190,8 @@ class ImitationSettings(PPOConfig):
 
 
 def imitation_fields() -> list[str]:
-    """The names of all fields that `imitation` and `kfac` set."""
-    sections = (ImitationSettings.imitation, ImitationSettings.kfac)
+    """The names of all fields that `imitation`, `kfac` and `sampling` set."""
+    settings = ImitationSettings
+    sections = (settings.imitation, settings.kfac, settings.sampling)
     names = [name for section in sections for name in inspect.signature(section).parameters]
     return [name for name in names if name != "self"]

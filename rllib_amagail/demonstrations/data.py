@@ -75,6 +75,9 @@ class Demonstrations:
                 f"every episode: number the episodes 0, 1, ... without gaps"
             )
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Demonstrations":
+        return self  # nothing in it changes, and configs are copied often
+
     @classmethod
     def from_rounds(
         cls,

@@ -120,7 +120,7 @@ def cloning_loss(
         rng: draws them.
     """
     device = next(module.parameters()).device
-    observations, actions = (column.to(device) for column in rows.draw(batch_size, rng))
+    observations, actions = rows.draw(batch_size, rng, device)
     outputs = module.forward_train({Columns.OBS: observations})
     policy = module.get_train_action_dist_cls().from_logits(outputs[Columns.ACTION_DIST_INPUTS])
     return -policy.logp(actions).mean()

@@ -15,6 +15,7 @@ from rllib_amagail.row_encoder import DiscriminatorInputs, RowEncoder
 
 Phi = Literal["filtered", "chosen", "executed"]
 PHI_MODES: tuple[str, ...] = get_args(Phi)
+_HELD = "_held_on_device"
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,23 @@ class ExpertRows:
     def __len__(self) -> int:
         return len(self.observations)
 
-    def draw(self, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """``size`` random observations and their actions, drawn with replacement."""
+    def draw(
+        self, size: int, rng: np.random.Generator, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """``size`` random observations and their actions, drawn with replacement, on ``device``.
+
+        Another device than the CPU gets all rows at the first draw and picks among them itself.
+        """
         assert self.actions is not None
         drawn = rng.integers(len(self), size=size)
-        return torch.from_numpy(self.observations[drawn]), torch.from_numpy(self.actions[drawn])
+        if device.type == "cpu":
+            return torch.from_numpy(self.observations[drawn]), torch.from_numpy(self.actions[drawn])
+        held = vars(self).get(_HELD)
+        if held is None or held[0].device != device:
+            held = [torch.tensor(c, device=device) for c in (self.observations, self.actions)]
+            object.__setattr__(self, _HELD, held)
+        observations, actions = (column[torch.tensor(drawn, device=device)] for column in held)
+        return observations, actions
 
     @classmethod
     def collect(

@@ -12,12 +12,14 @@ from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_amagail.actor_errors import TellsErrors
+from rllib_amagail.demonstrations import DemonstrationsError
 from rllib_amagail.learner.agent_state import AgentState
 from rllib_amagail.learner.coefficients import follow_schedules, settings_kept
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.expert_source import ExpertSource, expert_sources
 from rllib_amagail.learner.finite import FiniteWatch, require_finite
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches
+from rllib_amagail.learner.shared_demonstrations import explain_missing_file
 from rllib_amagail.learner.turns import TurnBatch
 
 IMITATION_STATE = "imitation"
@@ -113,7 +115,10 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
     def _take_demonstrations(self) -> None:
         """Line 3: all rows, which every learner clones alike, and this learner's own share."""
         shares = (self._learner_index, self.config.num_learners) if self.distributed else (0, 1)
-        self._expert_sources = expert_sources(self.config, self.module, *shares)
+        try:
+            self._expert_sources = expert_sources(self.config, self.module, *shares)
+        except DemonstrationsError as error:
+            raise explain_missing_file(self.config.demonstrations, error) from error
         if self.config.reward_source == "discriminator":
             for module_id in self._agents:
                 discriminator = self.module[discriminator_id(module_id)].unwrapped()
