@@ -103,6 +103,8 @@ class AMAGAILTorchLearner(LearnerBase):
             if self._agents[module_id].anchor is None
             for module in [self.module[module_id].unwrapped()]
         }
+        if not clones:
+            return {}
         losses = clone_behaviours(
             clones,
             self._all_rows,

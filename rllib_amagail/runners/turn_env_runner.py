@@ -18,6 +18,13 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.utils.typing import EpisodeType
 
+from rllib_amagail.runners.open_episodes import (
+    EpisodeLog,
+    get_open_episodes,
+    resume,
+    streams_of,
+)
+
 RANDOM_STREAMS = "random_streams"
 
 
@@ -25,7 +32,9 @@ class TurnEnvRunner(MultiAgentEnvRunner):
     """Samples episodes of `TurnBasedEnv` and other multi-agent environments.
 
     Its state holds the action sampler's stream and, where environments offer ``get_state`` and
-    ``set_state``, theirs. An episode that was under way when the state was taken starts anew.
+    ``set_state``, theirs. With it, a runner of the same worker index goes on exactly: episodes
+    under way are played again from their beginnings, with the actions that were taken. Where that
+    does not lead to the same observations, and without ``get_state``, they begin anew.
     """
 
     _seed: int | None
@@ -38,6 +47,11 @@ class TurnEnvRunner(MultiAgentEnvRunner):
         else:
             generator.manual_seed(self._seed)
         self._action_stream = generator.get_state()
+
+    def make_env(self) -> None:
+        """As RLlib's, with environments that know how their episodes came about."""
+        super().make_env()
+        self.env.envs = [EpisodeLog(env) for env in self.env.envs]
 
     def sample(self, **kwargs: Any) -> list[MultiAgentEpisode]:
         """As RLlib's, with actions drawn from this runner's own stream."""
@@ -60,29 +74,37 @@ class TurnEnvRunner(MultiAgentEnvRunner):
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(RANDOM_STREAMS, components, not_components):
             state[RANDOM_STREAMS] = {
-                "actions": self._action_stream.numpy(),
+                "of": self._identity(),
+                "actions": self._action_stream.numpy().copy(),
                 "environments": [
-                    env.unwrapped.get_state() if hasattr(env.unwrapped, "get_state") else None
-                    for env in (self.env.envs if self.env is not None else [])
+                    streams_of(env) for env in (self.env.envs if self.env is not None else [])
                 ],
                 "seeded": self._seed is None,
+                "open_episodes": get_open_episodes(self),
             }
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue the streams of a state of `get_state`."""
+        """Continue the streams of a state of `get_state`; not those of another runner."""
         super().set_state(state)
         streams = state.get(RANDOM_STREAMS)
-        if streams is None:
+        if streams is None or streams.get("of", self._identity()) != self._identity():
             return
         self._action_stream = torch.tensor(streams["actions"], dtype=torch.uint8)
         if self.env is None or not streams["seeded"]:
             return
         self._seed = None
         self._needs_initial_reset = True
-        for env, environment_state in zip(self.env.envs, streams["environments"], strict=False):
-            if environment_state is not None:
-                env.unwrapped.set_state(environment_state)
+        open_episodes = streams.get("open_episodes")
+        if open_episodes and resume(self, open_episodes, streams["environments"]):
+            return
+        for env, found in zip(self.env.envs, streams["environments"], strict=False):
+            if found is not None:
+                env.unwrapped.set_state(found)
+
+    def _identity(self) -> list[int]:
+        """Whose streams these are: no two runners may have the same."""
+        return [self.worker_index or 0, int(self.config.in_evaluation), self.num_envs]
 
 
 class SortModules(ConnectorV2):
