@@ -71,8 +71,9 @@ class AMAGAILTorchLearner(LearnerBase):
         episodes = episodes_of(training_data, episodes)
         self._look_at_demonstrations()  # line 3
         turns = self._collect_turns(episodes)  # lines 2, 5 and 10
-        for module_id, minibatches in self._agree_on_modules(turns):
-            module_turns = turns[module_id]
+        shared = self._share_scarce_rows(turns)
+        for module_id, minibatches in self._agree_on_modules(shared):
+            module_turns = shared[module_id]
             inputs = self._encode(module_id, module_turns)
             self._update_discriminator(module_id, module_turns, inputs)  # line 6
             rewards = self._relabel(module_id, module_turns, inputs)  # equation 14

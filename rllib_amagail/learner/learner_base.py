@@ -14,6 +14,7 @@ from rllib_amagail.learner.agent_state import AgentState
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.expert_source import ExpertSource, expert_sources
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches
+from rllib_amagail.learner.scarce_rows import deal_scarce_rows, gather_from_learners
 from rllib_amagail.learner.turns import TurnBatch
 
 IMITATION_STATE = "imitation"
@@ -59,11 +60,18 @@ class LearnerBase(PPOTorchLearner):
     def _trained_modules(self) -> list[str]:
         return [mid for mid in self._agents if self.should_module_be_updated(mid)]
 
+    def _share_scarce_rows(self, turns: dict[str, TurnBatch]) -> dict[str, TurnBatch]:
+        """Let every learner have rows of every module that somebody has rows of."""
+        if not self.distributed:
+            return turns
+        return deal_scarce_rows(
+            turns, self._trained_modules(), self._learner_index, gather_from_learners
+        )
+
     def _agree_on_modules(self, turns: Mapping[str, TurnBatch]) -> list[tuple[str, int]]:
         """Modules to update and their minibatches per epoch, the same on every learner.
 
-        A module that some learner has no row of is left out this time: a gradient step without it
-        would wait for ever.
+        A module that nobody has rows of is left out this time.
         """
         rows = [len(turns[mid]) if mid in turns else 0 for mid in self._trained_modules()]
         minibatches = agree_on_minibatches(rows, self.config.minibatch_size, self.distributed)
