@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +21,10 @@ from rllib_amagail import AMAGAIL, AMAGAILConfig
 from rllib_amagail.runners.batched_env_runner import BatchedEnvRunner
 from tests.test_algorithm import small_config
 from tests.toys import HORIZON, echo_demonstrations
+from tests.tuned_run import ITERATIONS, NAME
 
 pytestmark = pytest.mark.usefixtures("ray_session")
+ROOT = Path(__file__).parent.parent
 GAME = "stochastic_cooperative_navigation"
 
 # Results that tell of the process and not of training, and words for measured times.
@@ -99,9 +107,7 @@ def learned(algorithm: AMAGAIL) -> dict[str, np.ndarray]:
     return {f"{m}/{name}": array for m, arrays in state.items() for name, array in arrays.items()}
 
 
-def assert_same_numbers(
-    found: list[dict[str, float]], expected: list[dict[str, float]]
-) -> None:
+def assert_same_numbers(found: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.keys() == theirs.keys()
         different = {
@@ -134,8 +140,9 @@ def assert_resumes(config: AMAGAILConfig, folder: Path, after: int = 1, more: in
         expected, weights = train(algorithm, more), learned(algorithm)
     finally:
         algorithm.stop()
-    assert expected[0]["/env_runners/num_env_steps_sampled_lifetime"] > (
-        expected[0]["/env_runners/num_env_steps_sampled"]
+    assert (
+        expected[0]["/env_runners/num_env_steps_sampled_lifetime"]
+        > (expected[0]["/env_runners/num_env_steps_sampled"])
     )
     assert_goes_on(folder / "checkpoint", expected, weights)
 
@@ -204,3 +211,75 @@ def test_with_remote_runners_one_by_one(tmp_path: Path) -> None:
 )
 def test_with_remote_runners_in_other_ways(config: Any, tmp_path: Path) -> None:
     assert_resumes(config(tmp_path / "z"), tmp_path, after=2)
+
+
+def test_evaluation_leaves_training_alone() -> None:
+    results = []
+    for interval in (None, 1):
+        config = echo_config().evaluation(
+            evaluation_interval=interval, evaluation_duration=3, evaluation_num_env_runners=0
+        )
+        algorithm = config.build_algo()
+        results.append(train(algorithm, 3))
+        algorithm.stop()
+    without, beside = results
+    assert any(name.startswith("/evaluation") for name in beside[0])
+    kept = [{k: v for k, v in r.items() if not k.startswith("/evaluation")} for r in beside]
+    assert_same_numbers(kept, without)
+
+
+def test_another_number_of_runners_goes_on_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    algorithm = game_config().build_algo()
+    train(algorithm, 1)
+    state = algorithm.get_state()
+    assert state["remote_env_runners"] == {"training": {}}
+    with caplog.at_level(logging.WARNING):
+        algorithm.set_state(state)
+    assert "env runners" not in caplog.text
+    state["remote_env_runners"]["training"][1] = {}
+    with caplog.at_level(logging.WARNING):
+        algorithm.set_state(state)
+    assert r"remote env runners [1] for training, and this run has env runners []" in caplog.text
+    assert train(algorithm, 1)[0]["/training_iteration"] == 2
+    algorithm.stop()
+
+
+def _tuned(folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.tuned_run", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _reported(folder: Path) -> dict[int, dict[str, float]]:
+    """Iteration to the numbers that were written last for it."""
+    (file,) = (folder / NAME).glob("*/result.json")
+    results = [json.loads(line) for line in file.read_text().splitlines()]
+    return {result["training_iteration"]: dict(numbers(result)) for result in results}
+
+
+@pytest.mark.slow
+def test_a_tuned_run_whose_driver_is_killed(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert _tuned(whole).wait(300) == 0
+    process = _tuned(killed)
+    deadline = time.monotonic() + 300
+    while len(list((killed / NAME).glob("*/checkpoint_*"))) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline, "no checkpoints in 300 s"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert _tuned(killed).wait(300) == 0
+    found, expected = _reported(killed), _reported(whole)
+    assert sorted(expected) == list(range(1, ITERATIONS + 1))
+    names = [name for name in expected[ITERATIONS] if name.startswith(("/learners", "/score"))]
+    for name in names:
+        ours, theirs = found[ITERATIONS][name], expected[ITERATIONS][name]
+        assert ours == theirs or (math.isnan(ours) and math.isnan(theirs)), name

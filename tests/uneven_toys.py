@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
+from ray import tune
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_amagail import Demonstrations, TurnBasedEnv
@@ -67,11 +68,12 @@ class UnevenGame(MultiAgentEnv):
         seen = np.eye(ACTIONS, dtype=np.float32)[self._target]
         # An agent that has acted sees the end of its episode.
         told = AGENTS if self._round == HORIZON else self._acting()
-        return {agent: seen for agent in told}
+        return dict.fromkeys(told, seen)
 
 
-def make_uneven_env(config: Any = None) -> TurnBasedEnv:
-    return TurnBasedEnv(UnevenGame())
+def register_uneven() -> None:
+    """Make the environment "uneven" known to RLlib."""
+    tune.register_env("uneven", lambda config: TurnBasedEnv(UnevenGame()))
 
 
 def uneven_demonstrations(episodes: int = 40) -> Demonstrations:

@@ -44,9 +44,7 @@ def save_runners(groups: Mapping[str, EnvRunnerGroup], config: Any) -> GroupStat
     }
 
 
-def restore_runners(
-    groups: Mapping[str, EnvRunnerGroup], states: GroupStates, config: Any
-) -> None:
+def restore_runners(groups: Mapping[str, EnvRunnerGroup], states: GroupStates, config: Any) -> None:
     """Let every remote runner go on where the one of its index stood.
 
     With another number of runners, those without a state go on with streams of their own, and

@@ -18,6 +18,7 @@ from rllib_amagail.learner.scarce_rows import deal_scarce_rows, gather_from_lear
 from rllib_amagail.learner.turns import TurnBatch
 
 IMITATION_STATE = "imitation"
+STATE_VERSION = 1  # of what is under it; checkpoints without a number are older
 
 
 class LearnerBase(PPOTorchLearner):
@@ -128,6 +129,7 @@ class LearnerBase(PPOTorchLearner):
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(IMITATION_STATE, components, not_components):
             state[IMITATION_STATE] = {
+                "version": STATE_VERSION,
                 "updates": self._updates,
                 "rounds_scheduled": self._rounds_scheduled,
                 "generator": self._rng.bit_generator.state,
@@ -141,10 +143,16 @@ class LearnerBase(PPOTorchLearner):
         """Go on from a state of `get_state`; parts that are missing stay as they are.
 
         Raises:
-            ValueError: the state is of other agents or spaces.
+            ValueError: the state is of other agents or spaces, or of a newer release.
         """
         imitation = state.get(IMITATION_STATE)
         if imitation is not None:
+            version = imitation.get("version", 0)
+            if version > STATE_VERSION:
+                raise ValueError(
+                    f"the checkpoint's learner state has version {version}, expected at most "
+                    f"{STATE_VERSION}: a newer release of rllib_amagail saved it. Update this one"
+                )
             found = {mid: agent["spaces"] for mid, agent in imitation["agents"].items()}
             expected = {mid: agent.spaces for mid, agent in self._agents.items()}
             if found != expected:

@@ -59,7 +59,7 @@ class EpisodeLog(gym.Wrapper):
         return result
 
     def get_log(self) -> dict[str, Any] | None:
-        """All that led here; None if there is no episode or the environment has no ``get_state``."""
+        """All that led here; None without an episode, or if there is no ``get_state``."""
         if self._start is None or self._start["streams"] is None:
             return None
         observed = copy.deepcopy(self._observed)
@@ -113,7 +113,7 @@ def resume(
         runner: of as many environments. Its connectors are run once, to prepare the next round, and
             set back.
         entries: of `get_open_episodes`.
-        streams: of the environments at that time; where an episode has ended, the next begins there.
+        streams: of the environments at that time; episodes that begin next begin there.
 
     Returns:
         False if an environment does not get to where it was. The episodes begin anew then.
