@@ -149,7 +149,7 @@ def write_report(path: Path, summary: dict[str, Any]) -> None:
     lines += [
         "",
         "Median, and the largest in brackets. A killed runner costs what it would have played",
-        "until another takes its place; a killed driver what was trained since the newest checkpoint.",
+        "until another takes its place; a killed driver costs the iterations since the checkpoint.",
         "",
         "| process | looked at | memory, MB | growth per 1,000 iterations | handles | growth |",
         "|---|---|---|---|---|---|",

@@ -81,6 +81,12 @@ def test_agents_that_act_unevenly_with_two_learners(generator: str) -> None:
     algorithm.stop()
 
 
+def test_copies_of_a_config_share_its_demonstrations() -> None:
+    """RLlib makes one for every policy: a hundred copies of Z would not fit."""
+    config = uneven_config()
+    assert config.copy(copy_frozen=False).demonstrations is config.demonstrations
+
+
 def test_a_hundred_agents_with_policies_of_their_own() -> None:
     config = small_config(num_agents=100, participation=0.2)
     config.env_runners(num_envs_per_env_runner=2).rl_module(model_config={"fcnet_hiddens": [4]})

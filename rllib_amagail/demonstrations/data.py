@@ -75,6 +75,10 @@ class Demonstrations:
                 f"every episode: number the episodes 0, 1, ... without gaps"
             )
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Demonstrations":
+        """Itself, as nothing in it changes. RLlib copies a config once for every policy in it."""
+        return self
+
     @classmethod
     def from_rounds(
         cls,
