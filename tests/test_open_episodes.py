@@ -30,6 +30,21 @@ class ForgetfulWalk(RandomWalk):
         self._rng = np.random.default_rng(99)
 
 
+class FragileWalk(ForgetfulWalk):
+    """It also breaks when it is led elsewhere; the next state mends it."""
+
+    broken = False
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self.broken = not self.broken
+
+    def step(self, action_dict: dict[str, Any]) -> Any:
+        if self.broken:
+            raise ArithmeticError("no such place")
+        return super().step(action_dict)
+
+
 def make_runner(walk: type[RandomWalk] = RandomWalk) -> TurnEnvRunner:
     tune.register_env("walk", lambda config: TurnBasedEnv(walk()))
     return TurnEnvRunner(config=make_config("walk", batch_size=2))
@@ -72,12 +87,16 @@ def test_a_state_does_not_change_while_the_runner_goes_on() -> None:
     assert places(second.sample(num_timesteps=6)) == expected
 
 
-def test_where_that_leads_elsewhere_episodes_begin_anew(caplog: pytest.LogCaptureFixture) -> None:
-    first, second = make_runner(ForgetfulWalk), make_runner(ForgetfulWalk)
-    first.sample(num_timesteps=6)
+@pytest.mark.parametrize("walk", [ForgetfulWalk, FragileWalk])
+def test_where_that_leads_elsewhere_episodes_begin_anew(
+    walk: type[RandomWalk], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = make_runner(walk), make_runner(walk)
+    first.sample(num_timesteps=2 * (ROUNDS + 3))  # the first episode starts from the seed
     with caplog.at_level(logging.WARNING):
         second.set_state(first.get_state())
     assert "TurnBasedEnv, played again" in caplog.text
+    assert ("no such place" in caplog.text) == (walk is FragileWalk)
     assert all(episode.env_t_started == 0 for episode in second.sample(num_timesteps=6))
 
 

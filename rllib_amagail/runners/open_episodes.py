@@ -68,9 +68,15 @@ class EpisodeLog(gym.Wrapper):
     def play_again(self, log: Mapping[str, Any]) -> bool:
         """Play what a `get_log` tells; whether that led to what was observed then."""
         self.env.unwrapped.set_state(log["streams"])
-        self.reset(seed=log["seed"], options=log["options"])
-        for action in log["actions"]:
-            self.step(action)
+        try:
+            self.reset(seed=log["seed"], options=log["options"])
+            for action in log["actions"]:
+                self.step(action)
+        except Exception:  # of any environment, whose game took another course
+            logger.warning(
+                "%s failed when played again", type(self.unwrapped).__name__, exc_info=True
+            )
+            return False
         return _equal(self._observed, log["observed"])
 
 
