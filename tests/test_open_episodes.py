@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -31,16 +31,18 @@ class ForgetfulWalk(RandomWalk):
 
 
 class FragileWalk(ForgetfulWalk):
-    """It also breaks when it is led elsewhere; the next state mends it."""
+    """It also breaks, once, after it was set back to a state."""
 
-    broken = False
+    left: ClassVar[int] = 1
+    set_back = False
 
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
-        self.broken = not self.broken
+        self.set_back = True
 
     def step(self, action_dict: dict[str, Any]) -> Any:
-        if self.broken:
+        if self.set_back and FragileWalk.left:
+            FragileWalk.left -= 1
             raise ArithmeticError("no such place")
         return super().step(action_dict)
 
