@@ -253,7 +253,7 @@ def _tuned(folder: Path) -> subprocess.Popen[bytes]:
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=(folder.parent / f"{folder.name}.txt").open("a"),
         start_new_session=True,
     )
 
@@ -272,7 +272,7 @@ def test_a_tuned_run_whose_driver_is_killed(tmp_path: Path) -> None:
     process = _tuned(killed)
     deadline = time.monotonic() + PATIENCE
     while len(list((killed / NAME).glob("*/checkpoint_*"))) < 3:
-        assert process.poll() is None
+        assert process.poll() is None, (tmp_path / "killed.txt").read_text()[-2000:]
         assert time.monotonic() < deadline, f"no checkpoints in {PATIENCE} s"
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
