@@ -19,7 +19,11 @@ from rllib_amagail.learner.discriminator import Discriminator
 from rllib_amagail.learner.discriminator_update import update_discriminator
 from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.expert_source import expert_sources
-from rllib_amagail.learner.ppo_generator import agree_on_minibatches, update_by_ppo
+from rllib_amagail.learner.ppo_generator import (
+    agree_on_minibatches,
+    explained_variance,
+    update_by_ppo,
+)
 from rllib_amagail.learner.relabelling import discriminator_rewards
 from rllib_amagail.learner.sharding import EpisodeShards, episodes_of
 from rllib_amagail.learner.turns import TurnBatch
@@ -307,6 +311,14 @@ def test_an_anchor_does_not_follow_its_policy() -> None:
 
 
 # --- generator -----------------------------------------------------------------------------------
+
+
+def test_explained_variance_of_many_rows_and_of_one() -> None:
+    targets = torch.tensor([1.0, 3.0])
+    assert float(explained_variance(targets, targets + 5)) == 1.0  # an offset explains nothing less
+    assert float(explained_variance(targets, torch.tensor([1.0, 2.0]))) == pytest.approx(0.75)
+    assert float(explained_variance(targets, torch.tensor([9.0, -9.0]))) == -1.0
+    assert float(explained_variance(targets[:1], torch.tensor([7.0]))) == 1.0
 
 
 def test_minibatches_follow_a_modules_own_rows() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from ray.rllib.utils.metrics import (
 from rllib_amagail.algorithm.config import AMAGAILConfig
 from rllib_amagail.algorithm.played_rounds import sample_rounds
 from rllib_amagail.algorithm.reconfiguring import set_up_anew
+from rllib_amagail.algorithm.runner_states import GroupStates, restore_runners, save_runners
 from rllib_amagail.algorithm.sampling import (
     PlayedBatch,
     SamplingAhead,
@@ -36,6 +37,8 @@ from rllib_amagail.learner.true_rewards import CORRELATION
 
 BC_LOSS = "bc_loss"
 STALENESS = "staleness"
+REMOTE_RUNNERS = "remote_env_runners"  # what is in the state besides RLlib's components
+LATEST_SCORE = "latest_score"
 
 
 class AMAGAIL(SavedPPO):
@@ -97,6 +100,34 @@ class AMAGAIL(SavedPPO):
             self.metrics.log_value((BC_LOSS, module_id), loss, window=1)
         self._send_policies()
         return losses
+
+    def get_state(
+        self,
+        components: str | Collection[str] | None = None,
+        *,
+        not_components: str | Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """RLlib's state, and where the remote env runners stand."""
+        state: dict[str, Any] = super().get_state(
+            components, not_components=not_components, **kwargs
+        )
+        if self._check_component(REMOTE_RUNNERS, components, not_components):
+            state[REMOTE_RUNNERS] = save_runners(self._runner_groups(), self.config)
+            state[LATEST_SCORE] = self._latest_score
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `get_state`; parts that are missing stay as they are."""
+        super().set_state(state)
+        states: GroupStates = state.get(REMOTE_RUNNERS, {})
+        restore_runners(self._runner_groups(), states, self.config)
+        self._latest_score = state.get(LATEST_SCORE, self._latest_score)
+
+    def _runner_groups(self) -> dict[str, Any]:
+        """Training and evaluation runners, as far as there are any."""
+        groups = {"training": self.env_runner_group, "evaluation": self.eval_env_runner_group}
+        return {name: group for name, group in groups.items() if group is not None}
 
     def _on_learners(self, function: Callable[[Any], Any]) -> Any:
         """Call a function of every learner; what the first gives, since replicas are equal."""

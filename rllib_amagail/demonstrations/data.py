@@ -76,7 +76,8 @@ class Demonstrations:
             )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Demonstrations":
-        return self  # nothing in it changes, and configs are copied often
+        """Itself, as nothing in it changes. RLlib copies a config once for every policy in it."""
+        return self
 
     @classmethod
     def from_rounds(

@@ -72,8 +72,9 @@ class AMAGAILTorchLearner(LearnerBase):
         episodes = episodes_of(training_data, episodes)
         self._look_at_demonstrations()  # line 3
         turns = self._collect_turns(episodes)  # lines 2, 5 and 10
-        for module_id, minibatches in self._agree_on_modules(turns):
-            module_turns = turns[module_id]
+        shared = self._share_scarce_rows(turns)
+        for module_id, minibatches in self._agree_on_modules(shared):
+            module_turns = shared[module_id]
             with self._finite(module_id, module_turns) as watch:
                 inputs = self._encode(module_id, module_turns)
                 self._update_discriminator(module_id, module_turns, inputs)  # line 6
@@ -107,6 +108,8 @@ class AMAGAILTorchLearner(LearnerBase):
             if self._agents[module_id].anchor is None
             for module in [self.module[module_id].unwrapped()]
         }
+        if not clones:
+            return {}
         losses = clone_behaviours(
             clones,
             self._all_rows,

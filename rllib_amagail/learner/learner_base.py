@@ -19,10 +19,12 @@ from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.expert_source import ExpertSource, expert_sources
 from rllib_amagail.learner.finite import FiniteWatch, require_finite
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches
+from rllib_amagail.learner.scarce_rows import deal_scarce_rows, gather_from_learners
 from rllib_amagail.learner.shared_demonstrations import explain_missing_file
 from rllib_amagail.learner.turns import TurnBatch
 
 IMITATION_STATE = "imitation"
+STATE_VERSION = 1  # of what is under it; checkpoints without a number are older
 
 
 class LearnerBase(TellsErrors, PPOTorchLearner):
@@ -79,11 +81,18 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
     def _trained_modules(self) -> list[str]:
         return [mid for mid in self._agents if self.should_module_be_updated(mid)]
 
+    def _share_scarce_rows(self, turns: dict[str, TurnBatch]) -> dict[str, TurnBatch]:
+        """Let every learner have rows of every module that somebody has rows of."""
+        if not self.distributed:
+            return turns
+        return deal_scarce_rows(
+            turns, self._trained_modules(), self._learner_index, gather_from_learners
+        )
+
     def _agree_on_modules(self, turns: Mapping[str, TurnBatch]) -> list[tuple[str, int]]:
         """Modules to update and their minibatches per epoch, the same on every learner.
 
-        A module that some learner has no row of is left out this time: a gradient step without it
-        would wait for ever.
+        A module that nobody has rows of is left out this time.
         """
         rows = [len(turns[mid]) if mid in turns else 0 for mid in self._trained_modules()]
         minibatches = agree_on_minibatches(rows, self.config.minibatch_size, self.distributed)
@@ -162,6 +171,7 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
         state = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(IMITATION_STATE, components, not_components):
             state[IMITATION_STATE] = {
+                "version": STATE_VERSION,
                 "updates": self._updates,
                 "rounds_scheduled": self._rounds_scheduled,
                 "generator": self._rng.bit_generator.state,
@@ -178,10 +188,16 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
         schedules.
 
         Raises:
-            ValueError: the state is of other agents or spaces.
+            ValueError: the state is of other agents or spaces, or of a newer release.
         """
         imitation = state.get(IMITATION_STATE)
         if imitation is not None:
+            version = imitation.get("version", 0)
+            if version > STATE_VERSION:
+                raise ValueError(
+                    f"the checkpoint's learner state has version {version}, expected at most "
+                    f"{STATE_VERSION}: a newer release of rllib_amagail saved it. Update this one"
+                )
             found = {mid: agent["spaces"] for mid, agent in imitation["agents"].items()}
             expected = {mid: agent.spaces for mid, agent in self._agents.items()}
             if found != expected:

@@ -15,7 +15,6 @@ from ray.rllib.algorithms.ppo.ppo import (
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
 from ray.rllib.evaluation.postprocessing import Postprocessing
-from ray.rllib.utils.torch_utils import explained_variance
 
 
 def agree_on_minibatches(
@@ -82,6 +81,15 @@ def update_by_ppo(
                 torch.nn.utils.clip_grad_norm_(parameters, grad_clip)
             optimizer.step()
     return float(loss.detach())
+
+
+def explained_variance(targets: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """``1 - Var[targets - values] / Var[targets]`` of ``[B]`` rows, at least -1.
+
+    As RLlib has it, but for a single row: that has no variance to explain, and gives 1, not NaN.
+    """
+    left = (targets - values).var(correction=0)
+    return (1 - left / (targets.var(correction=0) + 1e-6)).clamp(min=-1.0)
 
 
 def ppo_loss(

@@ -98,6 +98,22 @@ class TurnBatch:
         """Share of the agent's rounds, from its first row on, in which it did not participate."""
         return 1.0 - float(self.participates.sum() / self.elapsed_rounds.sum())
 
+    def select(self, episodes: slice) -> TurnBatch:
+        """The batch of some of the S agent episodes, with all their rows."""
+        chosen = np.zeros(len(self.segment_starts) - 1, bool)
+        chosen[episodes] = True
+        lengths = np.diff(self.segment_starts)
+        rows = np.repeat(chosen, lengths)
+        columns: dict[str, Any] = {}
+        for field in fields(self):
+            column = getattr(self, field.name)
+            kept = rows if field.name in self.ROW_FIELDS else chosen
+            if field.name == "segment_starts":
+                columns[field.name] = np.concatenate([[0], np.cumsum(lengths[chosen])])
+            else:
+                columns[field.name] = None if column is None else column[kept]
+        return TurnBatch(**columns)
+
     def keep_rows(self, keep: np.ndarray, rewards: np.ndarray) -> TurnBatch:
         """A batch of the rows where ``keep`` (``[T]`` bool), with ``rewards`` (``[T]``) instead.
 

@@ -21,6 +21,12 @@ from ray.rllib.utils.typing import EpisodeType
 
 from rllib_amagail.runners.env_faults import EnvironmentFaultError, NamesEnvironmentFaults
 from rllib_amagail.runners.observed_checks import check_given
+from rllib_amagail.runners.open_episodes import (
+    EpisodeLog,
+    get_open_episodes,
+    resume,
+    streams_of,
+)
 
 RANDOM_STREAMS = "random_streams"
 
@@ -29,7 +35,9 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
     """Samples episodes of `TurnBasedEnv` and other multi-agent environments.
 
     Its state holds the action sampler's stream and, where environments offer ``get_state`` and
-    ``set_state``, theirs. An episode that was under way when the state was taken starts anew.
+    ``set_state``, theirs. With it, a runner of the same worker index goes on exactly: episodes
+    under way are played again from their beginnings, with the actions that were taken. Where that
+    does not lead to the same observations, and without ``get_state``, they begin anew.
 
     Raises:
         EnvironmentFaultError: in `sample`, if an environment fails, see `NamesEnvironmentFaults`.
@@ -45,6 +53,11 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
         else:
             generator.manual_seed(self._seed)
         self._action_stream = generator.get_state()
+
+    def make_env(self) -> None:
+        """As RLlib's, with environments that know how their episodes came about."""
+        super().make_env()
+        self.env.envs = [EpisodeLog(env) for env in self.env.envs]
 
     def sample(self, **kwargs: Any) -> list[MultiAgentEpisode]:
         """As RLlib's, with actions drawn from this runner's own stream."""
@@ -92,12 +105,12 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
         if self._check_component(RANDOM_STREAMS, components, not_components):
             state[RANDOM_STREAMS] = {
                 "of": self._identity(),
-                "actions": self._action_stream.numpy(),
+                "actions": self._action_stream.numpy().copy(),
                 "environments": [
-                    env.unwrapped.get_state() if hasattr(env.unwrapped, "get_state") else None
-                    for env in (self.env.envs if self.env is not None else [])
+                    streams_of(env) for env in (self.env.envs if self.env is not None else [])
                 ],
                 "seeded": self._seed is None,
+                "open_episodes": get_open_episodes(self),
             }
         return state
 
@@ -115,12 +128,16 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
             return
         self._seed = None
         self._needs_initial_reset = True
-        for env, environment_state in zip(self.env.envs, streams["environments"], strict=False):
-            if environment_state is not None:
-                env.unwrapped.set_state(environment_state)
+        open_episodes = streams.get("open_episodes")
+        if open_episodes and resume(self, open_episodes, streams["environments"]):
+            return
+        for env, found in zip(self.env.envs, streams["environments"], strict=False):
+            if found is not None:
+                env.unwrapped.set_state(found)
 
     def _identity(self) -> list[int]:
-        return [self.worker_index or 0, int(self.config.in_evaluation)]
+        """Whose streams these are: no two runners may have the same."""
+        return [self.worker_index or 0, int(self.config.in_evaluation), self.num_envs]
 
 
 class SortModules(ConnectorV2):
