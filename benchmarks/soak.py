@@ -110,11 +110,14 @@ def soak(
 
 
 def _next_line(trainer: Trainer, folder: Path) -> dict[str, Any]:
-    try:
-        return trainer.lines.get(timeout=PATIENCE)
-    except queue.Empty:
-        errors = (folder / "errors.txt").read_text()[-2000:]
-        raise RuntimeError(f"no iteration in {PATIENCE:.0f} s; the run says: {errors}") from None
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and trainer.process.poll() is None:
+        try:
+            return trainer.lines.get(timeout=1.0)
+        except queue.Empty:
+            continue
+    errors = (folder / "errors.txt").read_text()[-2000:]
+    raise RuntimeError(f"no iteration in {PATIENCE:.0f} s, or an end; the run says: {errors}")
 
 
 def _kill(pid: int) -> bool:

@@ -8,6 +8,7 @@ Goes on from the newest checkpoint in FOLDER.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -97,10 +98,11 @@ def main(folder: Path) -> None:
     tell(start=algorithm.iteration, at=time.time())
     while True:
         result = algorithm.train()
+        rounds = result["env_runners"].get("num_env_steps_sampled", 0)
         line: dict[str, Any] = {
             "iteration": algorithm.iteration,
             "at": time.time(),
-            "rounds": int(result["env_runners"].get("num_env_steps_sampled", 0)),
+            "rounds": int(rounds) if math.isfinite(rounds) else 0,  # NaN: no runner was left
             "healthy": algorithm.env_runner_group.num_healthy_remote_workers(),
         }
         if algorithm.iteration % LOOK_EVERY == 0:
