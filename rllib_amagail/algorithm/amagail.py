@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any
 
 from ray.rllib.core import ALL_MODULES
@@ -20,58 +19,26 @@ from ray.rllib.utils.metrics import (
 )
 
 from rllib_amagail.algorithm.config import AMAGAILConfig
+from rllib_amagail.algorithm.lifecycle import Lifecycle
 from rllib_amagail.algorithm.played_rounds import sample_rounds
-from rllib_amagail.algorithm.reconfiguring import set_up_anew
-from rllib_amagail.algorithm.runner_states import GroupStates, restore_runners, save_runners
-from rllib_amagail.algorithm.sampling import (
-    PlayedBatch,
-    SamplingAhead,
-    impose_policies,
-    policies_of,
-)
-from rllib_amagail.algorithm.saved_ppo import SavedPPO
+from rllib_amagail.algorithm.sampling import PlayedBatch, policies_of
 from rllib_amagail.algorithm.scores import normalised, scale_name, score
 from rllib_amagail.learner.sharding import EpisodeShards
-from rllib_amagail.learner.shared_demonstrations import demonstrations_by_reference
 from rllib_amagail.learner.true_rewards import CORRELATION
 
 BC_LOSS = "bc_loss"
 STALENESS = "staleness"
-REMOTE_RUNNERS = "remote_env_runners"  # what is in the state besides RLlib's components
-LATEST_SCORE = "latest_score"
 
 
-class AMAGAIL(SavedPPO):
+class AMAGAIL(Lifecycle):
     """Asynchronous multi-agent generative adversarial imitation learning."""
 
     config: AMAGAILConfig
-    _latest_score: float = math.nan
 
     @classmethod
     def get_default_config(cls) -> AMAGAILConfig:
         """Settings that learn the paper's games."""
         return AMAGAILConfig()
-
-    def setup(self, config: Any) -> None:
-        """As of RLlib's `Algorithm`; demonstrations in memory reach other nodes once each."""
-        source = config.get("demonstrations")
-        with demonstrations_by_reference(source) as self._demonstrations_reference:
-            super().setup(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Become a fresh algorithm of another config; lets Ray Tune reuse actors.
-
-        Args:
-            new_config: as Ray Tune gives it to a new trial.
-
-        Returns:
-            True: it is done.
-
-        Raises:
-            ValueError: settings that a new algorithm would refuse, too.
-        """
-        set_up_anew(self, new_config)
-        return True
 
     def training_step(self) -> None:
         """One epoch u of Algorithm 1 (line 1); lines 3 to 13 are `AMAGAILTorchLearner.update`."""
@@ -101,34 +68,6 @@ class AMAGAIL(SavedPPO):
         self._send_policies()
         return losses
 
-    def get_state(
-        self,
-        components: str | Collection[str] | None = None,
-        *,
-        not_components: str | Collection[str] | None = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """RLlib's state, and where the remote env runners stand."""
-        state: dict[str, Any] = super().get_state(
-            components, not_components=not_components, **kwargs
-        )
-        if self._check_component(REMOTE_RUNNERS, components, not_components):
-            state[REMOTE_RUNNERS] = save_runners(self._runner_groups(), self.config)
-            state[LATEST_SCORE] = self._latest_score
-        return state
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of `get_state`; parts that are missing stay as they are."""
-        super().set_state(state)
-        states: GroupStates = state.get(REMOTE_RUNNERS, {})
-        restore_runners(self._runner_groups(), states, self.config)
-        self._latest_score = state.get(LATEST_SCORE, self._latest_score)
-
-    def _runner_groups(self) -> dict[str, Any]:
-        """Training and evaluation runners, as far as there are any."""
-        groups = {"training": self.env_runner_group, "evaluation": self.eval_env_runner_group}
-        return {name: group for name, group in groups.items() if group is not None}
-
     def _on_learners(self, function: Callable[[Any], Any]) -> Any:
         """Call a function of every learner; what the first gives, since replicas are equal."""
         return self.learner_group.results_of(function)[0]
@@ -147,10 +86,6 @@ class AMAGAIL(SavedPPO):
             self.metrics.aggregate(batch.results, key=ENV_RUNNER_RESULTS)
             self.metrics.log_value(STALENESS, batch.staleness, window=1)
         return batch.episodes
-
-    @cached_property
-    def _ahead(self) -> SamplingAhead:
-        return SamplingAhead(self.env_runner_group)
 
     def _update_learners(self, episodes: list[Any]) -> None:
         trained = (LEARNER_RESULTS, ALL_MODULES, NUM_MODULE_STEPS_TRAINED_LIFETIME)
@@ -177,16 +112,6 @@ class AMAGAIL(SavedPPO):
                     policies=policies,
                     inference_only=True,
                 )
-
-    def restore_from_path(self, *args: Any, **kwargs: Any) -> None:
-        """As of RLlib's `Algorithm`; the next batch is played by the restored policies.
-
-        Batches that were played ahead, by the policies of before, are dropped.
-        """
-        super().restore_from_path(*args, **kwargs)
-        self._ahead.forget()
-        policies = policies_of(self.learner_group, sorted(self.config.policies))
-        impose_policies(self.env_runner_group, policies)
 
     def _log_scores(self) -> None:
         """The true reward's score of the latest episodes that ended; NaN until one has."""

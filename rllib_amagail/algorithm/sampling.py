@@ -15,6 +15,8 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED, WEIGHTS_SEQ_NO
 
+from rllib_amagail.algorithm.played_rounds import told_by
+
 logger = logging.getLogger(__name__)
 
 
@@ -88,7 +90,8 @@ class SamplingAhead:
             config: has ``batches_ahead``, ``total_train_batch_size`` and ``sample_timeout_s``.
 
         Raises:
-            RayError: a runner failed, and the config says neither to restart nor to ignore it.
+            Exception: what a runner raised, unless ``ignore_env_runner_failures``.
+            EnvRunnersLostError: one died, and is neither to be started anew nor ignored.
         """
         self._drop_late_answers()
         while len(self._requests) <= config.batches_ahead:
@@ -97,7 +100,7 @@ class SamplingAhead:
             self._requests.append(request)
             self._ask(request.tag, config.total_train_batch_size)
         oldest = self._requests.popleft()
-        return self._wait_for(oldest, config.total_train_batch_size, config.sample_timeout_s)
+        return self._wait_for(oldest, config)
 
     def forget(self) -> None:
         """Drop the policies and all batches under way: a restored run does not learn from them."""
@@ -113,15 +116,17 @@ class SamplingAhead:
                 _play, tag=tag, kwargs={"policies": self._policies, "rounds": share}
             )
 
-    def _wait_for(self, request: _Request, rounds: int, timeout_s: float | None) -> PlayedBatch:
+    def _wait_for(self, request: _Request, config: AlgorithmConfig) -> PlayedBatch:
+        rounds = config.total_train_batch_size
         episodes: list[Any] = []
         results: list[dict[str, Any]] = []
         missing = rounds
         while missing > 0:
-            answers = self._group.fetch_ready_async_reqs(
-                tags=request.tag, timeout_seconds=timeout_s
+            answers = self._group._worker_manager.fetch_ready_async_reqs(
+                tags=request.tag, timeout_seconds=config.sample_timeout_s
             )
-            for _, (played, found) in sorted(answers, key=lambda answer: answer[0]):
+            in_order = sorted(answers, key=lambda answer: answer.actor_id)
+            for played, found in told_by(in_order, config)[0]:
                 episodes += played
                 results += found
                 missing -= _rounds(found)
@@ -134,7 +139,7 @@ class SamplingAhead:
         if missing > 0:
             logger.warning(
                 f"found {rounds - missing} rounds of {request.tag}, expected {rounds}: runners are "
-                f"down, or take longer than sample_timeout_s, {timeout_s}"
+                f"down, or take longer than sample_timeout_s, {config.sample_timeout_s}"
             )
         return PlayedBatch(episodes, results, self._epoch - request.epoch)
 
