@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from ray.rllib.utils.actor_manager import CallResult, ResultOrError
 
 from rllib_amagail import AMAGAIL, AMAGAILConfig
 from rllib_amagail.algorithm.sampling import SamplingAhead
@@ -80,6 +81,10 @@ class GroupOfTwo:
 
     local_env_runner = None
 
+    @property
+    def _worker_manager(self) -> GroupOfTwo:
+        return self
+
     def num_healthy_remote_workers(self) -> int:
         return 2
 
@@ -89,13 +94,15 @@ class GroupOfTwo:
     def foreach_env_runner_async(self, function: Any, tag: str, kwargs: dict[str, Any]) -> None:
         assert kwargs["rounds"] == 40
 
-    def fetch_ready_async_reqs(self, **kwargs: Any) -> list[tuple[int, Any]]:
+    def fetch_ready_async_reqs(self, **kwargs: Any) -> list[CallResult]:
         metrics = {"num_env_steps_sampled": 40}
-        return [(2, (["second"], [metrics])), (1, (["first"], [metrics]))]
+        played = {2: (["second"], [metrics]), 1: (["first"], [metrics])}
+        return [CallResult(index, ResultOrError(result=found)) for index, found in played.items()]
 
 
 def test_a_batch_does_not_depend_on_who_is_faster() -> None:
-    batch = SamplingAhead(GroupOfTwo()).next_batch(ahead_config())  # type: ignore[arg-type]
+    ahead = SamplingAhead(GroupOfTwo(), restore=list)  # type: ignore[arg-type]
+    batch = ahead.next_batch(ahead_config())
     assert batch.episodes == ["first", "second"]
 
 

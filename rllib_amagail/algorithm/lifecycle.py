@@ -84,4 +84,4 @@ class Lifecycle(SavedPPO):
 
     @cached_property
     def _ahead(self) -> SamplingAhead:
-        return SamplingAhead(self.env_runner_group)
+        return SamplingAhead(self.env_runner_group, self.bring_back_runners)

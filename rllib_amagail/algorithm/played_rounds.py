@@ -54,7 +54,7 @@ def sample_rounds(
             played = [_play(group.local_env_runner)]
         else:
             if group.num_healthy_remote_workers() == 0:
-                _wait_for_runners(group, config, restore)
+                wait_for_runners(group, config, restore)
             played, errors = _play_in_parallel(group, config)
             fruitless = 0 if played else fruitless + 1
             if fruitless > config.num_consecutive_env_runner_failures_tolerance:
@@ -149,10 +149,13 @@ def told_by(
     return results, errors
 
 
-def _wait_for_runners(
+def wait_for_runners(
     group: EnvRunnerGroup, config: AlgorithmConfig, restore: Callable[[], Any]
 ) -> None:
-    """Return when at least one runner is back."""
+    """Return when at least one runner is back.
+
+    Args and EnvRunnersLostError are those of `sample_rounds`.
+    """
     limit = config.env_runner_restore_timeout_s
     logger.warning("all env runners are dead; waiting up to %s seconds for Ray to restart", limit)
     deadline = time.monotonic() + limit

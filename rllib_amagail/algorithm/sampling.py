@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED, WEIGHTS_SEQ_NO
 
-from rllib_amagail.algorithm.played_rounds import told_by
+from rllib_amagail.algorithm.played_rounds import told_by, wait_for_runners
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +57,16 @@ class SamplingAhead:
     Runners that fail are dealt with by RLlib's `FaultTolerantActorManager`. What they have not
     delivered the others play anew, with the latest policies.
 
+    When all are dead it waits for them.
+
     Args:
         group: the runners, remote ones.
+        restore: asks for runners that came back, and gives them the present state.
     """
 
-    def __init__(self, group: EnvRunnerGroup) -> None:
+    def __init__(self, group: EnvRunnerGroup, restore: Callable[[], Any]) -> None:
         self._group = group
+        self._restore = restore
         self._requests: deque[_Request] = deque()
         self._num_requests = 0
         self._policies: ray.ObjectRef | None = None
@@ -83,15 +88,16 @@ class SamplingAhead:
     def next_batch(self, config: AlgorithmConfig) -> PlayedBatch:
         """Ask for what the runners are to play meanwhile, and wait for the oldest batch.
 
-        Needs policies, see `take_policies`. The batch is smaller than configured if no runner is
-        left, or if waiting took ``sample_timeout_s``; what comes later is dropped.
+        Needs policies, see `take_policies`. The batch is smaller than configured if
+        waiting took ``sample_timeout_s``; what comes later is dropped.
 
         Args:
             config: has ``batches_ahead``, ``total_train_batch_size`` and ``sample_timeout_s``.
 
         Raises:
             Exception: what a runner raised, unless ``ignore_env_runner_failures``.
-            EnvRunnersLostError: one died, and is neither to be started anew nor ignored.
+            EnvRunnersLostError: one died, and is neither to be started anew nor ignored, or all
+                are dead and none comes back.
         """
         self._drop_late_answers()
         while len(self._requests) <= config.batches_ahead:
@@ -133,13 +139,14 @@ class SamplingAhead:
             if self._group.num_in_flight_async_reqs(request.tag):  # the time is over
                 self._late.append(request.tag)
                 break
-            if missing <= 0 or not self._group.num_healthy_remote_workers():
-                break
-            self._ask(request.tag, missing)  # somebody failed
+            if missing > 0:  # somebody failed
+                if not self._group.num_healthy_remote_workers():
+                    wait_for_runners(self._group, config, self._restore)
+                self._ask(request.tag, missing)
         if missing > 0:
             logger.warning(
-                f"found {rounds - missing} rounds of {request.tag}, expected {rounds}: runners are "
-                f"down, or take longer than sample_timeout_s, {config.sample_timeout_s}"
+                f"found {rounds - missing} rounds of {request.tag}, expected {rounds}: runners "
+                f"take longer than sample_timeout_s, {config.sample_timeout_s}"
             )
         return PlayedBatch(episodes, results, self._epoch - request.epoch)
 
