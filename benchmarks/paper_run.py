@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -130,9 +131,8 @@ def run_cells(
     Returns:
         The errors of the cells that failed.
     """
-    os.environ |= _TUNE_ENVIRONMENT
     kept = KeepResults(keep, progress)
-    with ray_session(num_cpus=workers):
+    with _environment(_TUNE_ENVIRONMENT), ray_session(num_cpus=workers):
         Tuner(
             tune.with_resources(CellTrial, {"cpu": 1}),
             param_space={"lengths": asdict(lengths), "work": str(work.resolve())},
@@ -151,6 +151,20 @@ def run_cells(
             ),
         ).fit()
     return kept.errors
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables that later runs of Tune in this process shall not find."""
+    before = dict(os.environ)
+    os.environ |= values
+    try:
+        yield
+    finally:
+        for name in values:
+            os.environ.pop(name)
+            if name in before:
+                os.environ[name] = before[name]
 
 
 def _cell(trial: Trial) -> Cell:

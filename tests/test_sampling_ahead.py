@@ -97,7 +97,9 @@ class GroupOfTwo:
     def fetch_ready_async_reqs(self, **kwargs: Any) -> list[CallResult]:
         metrics = {"num_env_steps_sampled": 40}
         played = {2: (["second"], [metrics]), 1: (["first"], [metrics])}
-        return [CallResult(index, ResultOrError(result=found), None) for index, found in played.items()]
+        return [
+            CallResult(index, ResultOrError(result=found), None) for index, found in played.items()
+        ]
 
 
 def test_a_batch_does_not_depend_on_who_is_faster() -> None:
