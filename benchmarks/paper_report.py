@@ -73,7 +73,8 @@ learns from its own random choice of the
 | BC_filtered | behaviour cloning with phi filtered |
 | zero_reward | the control: AMAGAIL with the discriminator's reward set to zero |
 
-MAGAIL starts from BC_phi, without AMAGAIL's anchor, which would hold it at that level.
+MAGAIL starts from BC_phi, without AMAGAIL's anchor, which would hold it at that level. Settings
+were chosen on seeds that are not here ([search.md](../search.md)).
 """  # noqa: RUF001
 
 
