@@ -1,6 +1,6 @@
 """Random damage to valid files: what every loader makes of it.
 
-    python benchmarks/corruptions.py                    # a million, most of an hour on two cores
+    python benchmarks/corruptions.py                    # a million, ten minutes on two cores
     python benchmarks/corruptions.py --count 20000 --output /tmp/look
 
 Each case takes a valid file, damages it in one of six ways and reads it. Files of this package have
@@ -298,6 +298,8 @@ def main() -> None:
     results: dict[str, Any] = {"machine": machine, "commit": commit, "blocks": {}}
     if path.is_file():
         results = json.loads(path.read_text())
+        if commit not in results["commit"]:
+            results["commit"] += f", {commit}"
     chosen.output.mkdir(parents=True, exist_ok=True)
     wanted = [
         (kind, block)
