@@ -195,6 +195,7 @@ def test_with_remote_runners_and_a_remote_learner(tmp_path: Path) -> None:
     assert_resumes(remote(regularised(game_config()), learners=1), tmp_path)
 
 
+@pytest.mark.slow
 def test_with_remote_runners_one_by_one(tmp_path: Path) -> None:
     assert_resumes(remote(echo_config()), tmp_path)
 

@@ -86,9 +86,8 @@ class TestExamples:
         script.main(arguments)
         assert [path.stat().st_mtime_ns for path in trained] == times
 
-    @pytest.mark.parametrize(
-        "way", ["optuna", *(pytest.param(w, marks=pytest.mark.slow) for w in ("asha", "pbt"))]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize("way", ["optuna", "asha", "pbt"])
     def test_a_search_tells_the_best_of_its_trials(self, tmp_path: Path, way: str) -> None:
         arguments = ["--with", way, "--num-samples", "2", "--iterations", "1"]
         found = load(ROOT / "examples" / "search.py").main([*arguments, "--output", str(tmp_path)])

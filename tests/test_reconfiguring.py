@@ -106,6 +106,7 @@ def test_a_reset_algorithm_trains_as_a_fresh_one(name: str) -> None:
     np.testing.assert_equal(found, expected)  # NaN equals NaN
 
 
+@pytest.mark.slow
 def test_a_reset_leaves_no_actors_behind() -> None:
     def alive() -> int:
         return sum(actor["State"] == "ALIVE" for actor in ray._private.state.actors().values())

@@ -153,6 +153,7 @@ def train_until_healthy(algorithm: AMAGAIL, runners: int) -> None:
     raise AssertionError("runners did not come back")
 
 
+@pytest.mark.slow
 def test_runners_may_die() -> None:
     algorithm = ahead_config().env_runners(num_env_runners=2).build_algo()
     assert rounds_sampled(algorithm.train()) == 80
@@ -171,6 +172,7 @@ def test_runners_may_die() -> None:
     algorithm.stop()
 
 
+@pytest.mark.slow
 def test_learns_the_echo_game_from_scratch() -> None:
     config = small_config().training(lr=1e-2).imitation(bc_steps=0, value_only_iterations=0)
     config.env_runners(num_env_runners=1).sampling(batches_ahead=1)
