@@ -136,7 +136,8 @@ def write_report(path: Path, summary: dict[str, Any]) -> None:
         "",
         f"In {summary['seconds']:.0f} s {summary['iterations']} iterations "
         f"({summary['rounds']} rounds) were trained, up to number {summary['reached']}. "
-        f"There were {_span(summary['actors'])} actor processes (3 are wanted).",
+        f"There were {_span(summary['actors'])} of Ray's working\n"
+        "processes: runners, learner and what Ray keeps besides.",
         "",
         "| killed | times | seconds to recover | iterations lost | rounds lost |",
         "|---|---|---|---|---|",
