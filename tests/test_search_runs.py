@@ -115,17 +115,18 @@ def test_a_population_changes_settings_in_flight(searched: tuple[Path, str]) -> 
     folder, _ = searched
     exchanges = [json.loads(line) for line in (folder / "pbt_global.txt").read_text().splitlines()]
     assert exchanges
-    *_, copied, mutated = exchanges[0]
+    changed_trial, *_, copied, mutated = exchanges[-1]
     assert mutated["lr"] != pytest.approx(copied["lr"])
     (changed,) = (
         trial
         for trial in trial_folders(folder)
-        if f"_{exchanges[0][0].partition('_')[0]}_" in trial.name
+        if f"_{changed_trial.partition('_')[0]}_" in trial.name
     )
     rows = [json.loads(line) for line in (changed / "result.json").read_text().splitlines()]
     rates = [row["learners"]["agent_1"]["default_optimizer_learning_rate"] for row in rows]
     assert rates[-1] == pytest.approx(mutated["lr"])
-    assert rows[-1]["training_iteration"] == 4
+    # Who copies a trial that is through, at iteration 4, is only stopped after one of its own.
+    assert rows[-1]["training_iteration"] in (4, 5)
 
 
 def test_csv_json_and_tensorboard_hold_our_metrics(searched: tuple[Path, str]) -> None:
