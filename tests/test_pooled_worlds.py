@@ -118,7 +118,8 @@ class Echo(TurnBasedEnv, Numbered):
 
 
 def turns_of(episodes: Any, runner: Any) -> dict[str, TurnBatch]:
-    return EpisodesToTurns()(rl_module=runner.module, batch={}, episodes=episodes)
+    gammas = dict.fromkeys(runner.module.keys(), runner.config.gamma)
+    return EpisodesToTurns(gammas=gammas)(rl_module=runner.module, batch={}, episodes=episodes)
 
 
 def one_by_one(env: Any, weights: Any, options: dict[str, Any]) -> list[dict[str, TurnBatch]]:

@@ -219,13 +219,14 @@ def participation(agent_episode: SingleAgentEpisode) -> np.ndarray:
 def credited_rewards(agent_episode: SingleAgentEpisode, gamma: float) -> np.ndarray:
     """``[L]`` what each turn earned until the next one: ``sum_k gamma^k r_{t+k}``.
 
-    RLlib's own sum is plain; the infos of `TurnBasedEnv` tell which rewards came late. Batched
-    runners do not, so theirs stay plain sums.
+    RLlib's own sum is plain; the infos of `TurnBasedEnv` tell which rewards came late, and batched
+    runners what discounting changes.
     """
-    rewards = agent_episode.get_rewards()
-    if gamma == 1.0 or "rounds" in agent_episode.custom_data:
-        return rewards
-    rewards = np.array(rewards, dtype=np.float64)
+    if gamma == 1.0:
+        return agent_episode.get_rewards()
+    rewards = np.array(agent_episode.get_rewards(), dtype=np.float64)
+    if "discounts" in agent_episode.custom_data:
+        return rewards + agent_episode.custom_data["discounts"]
     infos = agent_episode.get_infos()[1:]  # of the observations that follow the turns
     late = {k: info[LATE_REWARDS] for k, info in enumerate(infos) if LATE_REWARDS in info}
     for turn, earned in late.items():

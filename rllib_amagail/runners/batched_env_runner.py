@@ -264,6 +264,7 @@ class BatchedEnvRunner(NamesEnvironmentFaults, Checkpointable):
         self._rollout = BatchedRollout(
             self.env,
             self._module_of,
+            {m: self.config.get_config_for_module(m).gamma for m in self._module_of.values()},
             ActionRules(self.config.normalize_actions, self.config.clip_actions),
             self._reset_worlds,
             count_agent_steps=self.config.count_steps_by == "agent_steps",

@@ -66,6 +66,7 @@ class BatchedRollout:
     Args:
         worlds: with the environment that made them; see `BatchedEnvRunner` for what it may have.
         module_of: agent to the id of its policy, in the worlds' order of agents.
+        gamma_of: policy to its discount of a round.
         rules: for the policies' actions.
         reset_worlds: begins new episodes in `worlds`, which it may replace.
         count_agent_steps: steps are the agents' turns, not the rounds of worlds.
@@ -80,6 +81,7 @@ class BatchedRollout:
         self,
         worlds: AutoResetWorlds,
         module_of: Mapping[str, str],
+        gamma_of: Mapping[str, float],
         rules: ActionRules,
         reset_worlds: Callable[[], None],
         count_agent_steps: bool,
@@ -87,7 +89,13 @@ class BatchedRollout:
         env = worlds.unwrapped
         self.worlds = worlds
         self._agents = tuple(
-            RecordedAgent(agent, module_id, env.observation_spaces[agent], env.action_spaces[agent])
+            RecordedAgent(
+                agent,
+                module_id,
+                env.observation_spaces[agent],
+                env.action_spaces[agent],
+                gamma_of[module_id],
+            )
             for agent, module_id in module_of.items()
         )
         self._rules = rules

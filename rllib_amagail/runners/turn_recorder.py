@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,18 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from rllib_amagail.runners.batched_worlds import PlayedRound
+from rllib_amagail.runners.turn_segments import (
+    CUT,
+    TERMINATED,
+    TRUNCATED,
+    TURN,
+    PolicyColumns,
+    Segments,
+    TurnRows,
+)
 
-# What an observation belongs to: a turn, or the end of a chunk or an episode.
-_TURN, _CUT, _TERMINATED, _TRUNCATED = range(4)
+# Adds columns that are cheaper for all rows at once.
+Complete = Callable[[PolicyColumns], PolicyColumns]
 
 
 @dataclass(frozen=True)
@@ -26,31 +35,7 @@ class RecordedAgent:
     module_id: str
     observation_space: Space
     action_space: Space
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """n observations of one agent."""
-
-    worlds: np.ndarray  # [n] int64
-    episodes: np.ndarray  # [n] int64 serial numbers, each of one world only
-    times: np.ndarray  # [n] int64 index of the reward of the round that comes next
-    rounds: np.ndarray  # [n] int64 t
-    kinds: np.ndarray  # [n] int8
-    participates: np.ndarray  # [n] bool
-    observations: np.ndarray  # [n, ...]
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[_Rows]) -> _Rows:
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-    def take(self, indices: np.ndarray) -> _Rows:
-        return _Rows(*(getattr(self, field.name)[indices] for field in fields(self)))
-
-
-_Columns = Mapping[str, np.ndarray]  # what the policy gave: name to [n, ...]
-Complete = Callable[[_Columns], _Columns]  # adds columns that are cheaper for all rows at once
+    gamma: float = 1.0  # discount of a round
 
 
 class RecordedEpisode(SingleAgentEpisode):
@@ -63,15 +48,16 @@ class RecordedEpisode(SingleAgentEpisode):
 class TurnRecorder:
     """Collects the turns and rewards of N agents in B worlds and cuts them into episodes.
 
-    Rewards are credited to the agent's latest turn; those before its first one to nobody. An agent
-    without a turn in an episode gets no `SingleAgentEpisode`.
+    Rewards are credited to the agent's latest turn, as plain sums; those before its first one to
+    nobody. An agent without a turn in an episode gets no `SingleAgentEpisode`.
 
     A recording may be cut in the middle of an episode. A turn is *open* until its agent acts again
     or the episode ends. The open turns of a recording belong to the next one, whole, so that
     nothing is lost or counted twice. The chunk before ends with the open turn's observation.
 
     ``custom_data`` of the episodes has ``rounds``, int64 `[L + 1]`, the round of every observation;
-    ``participates``, bool `[L]`; and ``world``, the index of the world.
+    ``participates``, bool `[L]`; ``world``, the index of the world; and ``discounts``, float64
+    `[L]`, which make sums of rewards discounted by rounds of plain ones.
     """
 
     def __init__(self, agents: Sequence[RecordedAgent], batch_size: int) -> None:
@@ -86,8 +72,8 @@ class TurnRecorder:
         shape = (self._batch_size, len(self._agents))
         self._episodes = np.zeros(self._batch_size, dtype=np.int64)
         self._begin_episodes(np.arange(self._batch_size))
-        self._rows: list[list[_Rows]] = [[] for _ in self._agents]
-        self._columns: list[list[_Columns]] = [[] for _ in self._agents]
+        self._rows: list[list[TurnRows]] = [[] for _ in self._agents]
+        self._columns: list[list[PolicyColumns]] = [[] for _ in self._agents]
         self._begin_recording(np.zeros(shape), np.zeros(shape, dtype=np.int64))
 
     def add_turns(
@@ -109,7 +95,7 @@ class TurnRecorder:
             observations: `[n, ...]`.
             columns: ``actions`` `[n, ...]` and outputs of the policy by name, each `[n, ...]`.
         """
-        self._add_rows(index, worlds, rounds, _TURN, participates, observations)
+        self._add_rows(index, worlds, rounds, TURN, participates, observations)
         self._columns[index].append(columns)
 
     def add_round(self, played: PlayedRound) -> None:
@@ -117,7 +103,7 @@ class TurnRecorder:
         self._rewards.append(played.rewards)
         if len(played.ended) == 0:
             return
-        kinds = np.where(played.terminated, _TERMINATED, _TRUNCATED)
+        kinds = np.where(played.terminated, TERMINATED, TRUNCATED)
         for index, agent in enumerate(self._agents):
             observations = played.observations[agent.agent]
             self._add_rows(index, played.ended, played.rounds, kinds, False, observations)
@@ -145,7 +131,7 @@ class TurnRecorder:
         for index, agent in enumerate(self._agents):
             worlds = np.flatnonzero(acting[:, index])
             seen = observations[agent.agent][worlds]
-            self._add_rows(index, worlds, rounds[worlds], _CUT, False, seen)
+            self._add_rows(index, worlds, rounds[worlds], CUT, False, seen)
         return self._end_recording(complete)
 
     def ended(self, complete: Complete) -> list[SingleAgentEpisode]:
@@ -182,7 +168,7 @@ class TurnRecorder:
         """Go on where `get_state` was called, with as many agents and worlds."""
         self._name, self._num_episodes = state["name"], state["num_episodes"]
         self._episodes = state["episodes"].copy()
-        self._rows = [[_Rows(**part) for part in parts] for parts in state["rows"]]
+        self._rows = [[_rows_of(part) for part in parts] for parts in state["rows"]]
         self._columns = [[dict(part) for part in parts] for parts in state["columns"]]
         self._begin_recording(state["rewards"].copy(), state["returned_turns"].copy())
 
@@ -205,7 +191,7 @@ class TurnRecorder:
         observations: np.ndarray,
     ) -> None:
         count = len(worlds)
-        rows = _Rows(
+        rows = TurnRows(
             worlds,
             self._episodes[worlds],
             np.full(count, len(self._rewards)),
@@ -213,12 +199,14 @@ class TurnRecorder:
             np.full(count, kinds, dtype=np.int8),
             np.full(count, participates),
             observations,
+            lags=np.zeros(count, dtype=np.int64),
+            discounts=np.zeros(count),
         )
         self._rows[index].append(rows)
 
     def _cut_agent(
         self, index: int, rewards: np.ndarray, open_rewards: np.ndarray
-    ) -> _Segments | None:
+    ) -> Segments | None:
         """An agent's recording in order; its open turns, and what they earned, are kept.
 
         Args:
@@ -230,18 +218,17 @@ class TurnRecorder:
         self._rows[index], self._columns[index] = [], []
         if not columns:  # no turn, so there are only ends of episodes in which it never acted
             return None
-        segments = _Segments.of(_Rows.concatenate(rows), columns, rewards)
-        lasts = segments.bounds[1:] - 1
-        still_open = lasts[segments.rows.kinds[lasts] == _TURN]
-        kept = segments.rows.take(still_open)
+        gamma = self._agents[index].gamma
+        segments = Segments.of(TurnRows.concatenate(rows), columns, rewards, gamma)
+        still_open, kept = segments.open_turns(len(rewards))
         if len(still_open):
-            self._rows[index] = [_Rows(**{**vars(kept), "times": np.zeros_like(kept.times)})]
+            self._rows[index] = [kept]
             self._columns[index] = [{k: v[still_open] for k, v in segments.columns.items()}]
             open_rewards[kept.worlds] = segments.rewards[still_open]
         return segments
 
     def _build(
-        self, index: int, segments: _Segments, columns: _Columns, returned_turns: np.ndarray
+        self, index: int, segments: Segments, columns: PolicyColumns, returned_turns: np.ndarray
     ) -> list[SingleAgentEpisode]:
         """RLlib's episodes of an agent. `returned_turns`, `[B]`, is brought up to date."""
         agent, rows = self._agents[index], segments.rows
@@ -266,8 +253,8 @@ class TurnRecorder:
                 actions=outputs.pop(Columns.ACTIONS),
                 action_space=agent.action_space,
                 rewards=rewards[first:last],
-                terminated=kind == _TERMINATED,
-                truncated=kind == _TRUNCATED,
+                terminated=kind == TERMINATED,
+                truncated=kind == TRUNCATED,
                 extra_model_outputs=outputs,
                 t_started=turns_before,
                 len_lookback_buffer=0,
@@ -278,6 +265,7 @@ class TurnRecorder:
             episode.custom_data.update(
                 rounds=rows.rounds[first : last + 1],
                 participates=rows.participates[first:last],
+                discounts=segments.discounts[first:last],
                 world=world,
             )
             if not episode.is_done:
@@ -286,48 +274,7 @@ class TurnRecorder:
         return built
 
 
-@dataclass(frozen=True)
-class _Segments:
-    """An agent's rows, world by world and round by round. One episode or chunk is a segment.
-
-    The last row of a segment is its final observation. Columns and rewards are of turns; in other
-    rows they mean nothing.
-    """
-
-    rows: _Rows
-    columns: _Columns  # name to [n, ...]
-    rewards: np.ndarray  # [n] float64 credited
-    bounds: np.ndarray  # [S + 1] row offsets of the segments
-
-    @classmethod
-    def of(cls, rows: _Rows, columns: Sequence[_Columns], rewards: np.ndarray) -> _Segments:
-        """Order what was recorded round by round.
-
-        Args:
-            rows: `[n]` of one agent.
-            columns: of its turns, in the same order.
-            rewards: `[T, B]`.
-        """
-        turn_of_row = np.maximum(np.cumsum(rows.kinds == _TURN) - 1, 0)
-        order = np.argsort(rows.worlds, kind="stable")
-        rows = rows.take(order)
-        changes = np.flatnonzero(np.diff(rows.episodes)) + 1
-        bounds = np.concatenate([[0], changes, [len(order)]])
-        ordered = {
-            name: np.concatenate([part[name] for part in columns])[turn_of_row[order]]
-            for name in columns[0]
-        }
-        return cls(rows, ordered, _credited(rows, bounds, rewards), bounds)
-
-
-def _credited(rows: _Rows, bounds: np.ndarray, rewards: np.ndarray) -> np.ndarray:
-    """`[n]` sum of the rewards from each row to the next one of its segment, or to the end."""
-    num_times = len(rewards)
-    until = np.append(rows.times[1:], 0)
-    until[bounds[1:] - 1] = num_times
-    # reduceat sums between the given indices, so every other sum is one between two turns; the 0
-    # is there because an index may be behind the last reward.
-    world_by_world = np.append(rewards.T.ravel(), 0.0)
-    offsets = rows.worlds * num_times
-    spans = np.stack([offsets + rows.times, offsets + until], axis=1)
-    return np.add.reduceat(world_by_world, spans.ravel())[::2]
+def _rows_of(saved: Mapping[str, np.ndarray]) -> TurnRows:
+    """Rows of a state; those of release 0.1.0 do not tell when open turns have earned something."""
+    unknown = np.zeros(len(saved["times"]))
+    return TurnRows(**{"lags": unknown.astype(np.int64), "discounts": unknown, **saved})
