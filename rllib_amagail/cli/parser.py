@@ -54,6 +54,7 @@ def _add_train(commands: Any) -> None:
     # those after it change the file's experiments.
     options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     _add_experiment_options(options)
+    _add_search_options(options)
     _add_run_options(options)
     parser = commands.add_parser(
         "train",
@@ -95,12 +96,6 @@ def _add_experiment_options(parser: argparse.ArgumentParser) -> None:
         help='when a trial ends, such as {"training_iteration": 50}',
     )
     add("--experiment-name", dest="name", metavar="NAME", help="folder below the storage path")
-    add(
-        "--num-samples",
-        type=int,
-        metavar="K",
-        help="trials of a search, or runs of every variant of a grid (default 1)",
-    )
     add("--storage-path", "--local-dir", metavar="DIR", help=f"default {DEFAULT_STORAGE_PATH}")
     add(
         "--checkpoint-freq",
@@ -131,6 +126,16 @@ def _add_experiment_options(parser: argparse.ArgumentParser) -> None:
         type=_json_object,
         metavar="JSON",
         help='reserve more for a trial than its config needs, such as {"cpu": 4}',
+    )
+
+
+def _add_search_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("search").add_argument
+    add(
+        "--num-samples",
+        type=int,
+        metavar="K",
+        help="trials of a search, or runs of every variant of a grid (default 1)",
     )
     add(
         "--search-alg",
