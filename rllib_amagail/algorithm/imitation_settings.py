@@ -15,6 +15,7 @@ from rllib_amagail.adversarial import RewardForm
 from rllib_amagail.algorithm.generator_defaults import GENERATOR_DEFAULTS
 from rllib_amagail.demonstrations import Demonstrations
 from rllib_amagail.learner.expert_rows import Phi
+from rllib_amagail.learner.joint_rows import Structure
 from rllib_amagail.row_encoder import DiscriminatorInputs
 
 
@@ -40,6 +41,7 @@ class ImitationSettings(PPOConfig):
         self.discriminator_batch_size = 1000
         self.gradient_penalty: float
         self.discriminator_inputs: DiscriminatorInputs = "state_action"
+        self.discriminator_structure: Structure = "decentralised"
         self.discriminator_input_noise = 0.0
         self.discriminator_group_lasso = 0.0
         for name, value in GENERATOR_DEFAULTS[self.generator].items():
@@ -73,6 +75,7 @@ class ImitationSettings(PPOConfig):
         discriminator_batch_size: int = NotProvided,
         gradient_penalty: float = NotProvided,
         discriminator_inputs: DiscriminatorInputs = NotProvided,
+        discriminator_structure: Structure = NotProvided,
         discriminator_input_noise: float = NotProvided,
         discriminator_group_lasso: float = NotProvided,
         bc_steps: int = NotProvided,
@@ -106,6 +109,10 @@ class ImitationSettings(PPOConfig):
             discriminator_inputs: what D_w judges. "state_action" (s, a); "state" s; "state_pair" s
                 and s' - s, s' being what the agent sees at its next turn. The last two imitate
                 from observation alone; a Z without actions needs them, and ``bc_steps=0``.
+            discriminator_structure: "decentralised": a D_w per policy, which sees its agents' rows.
+                "centralised": one sees all agents and rewards all alike. "zero_sum": one sees two
+                agents, and what it pays the one it takes from the other. See
+                docs/discriminators.md; the last two need whole episodes.
             discriminator_input_noise: deviation of noise on D_w's standardised inputs in line 6.
             discriminator_group_lasso: weight of the norms of D_w's first-layer weights per input.
             bc_steps: steps of behaviour cloning at the start; 0 to start from scratch.

@@ -16,8 +16,10 @@ from rllib_amagail.demonstrations import DemonstrationsError
 from rllib_amagail.learner.agent_state import AgentState
 from rllib_amagail.learner.coefficients import follow_schedules, settings_kept
 from rllib_amagail.learner.discriminator import discriminator_id
+from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.expert_source import ExpertSource, expert_sources
 from rllib_amagail.learner.finite import FiniteWatch, require_finite
+from rllib_amagail.learner.joint_rows import JOINT, JointStructure
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches
 from rllib_amagail.learner.scarce_rows import deal_scarce_rows, gather_from_learners
 from rllib_amagail.learner.shared_demonstrations import explain_missing_file
@@ -51,6 +53,12 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
         self._updates = 0
         self._rounds_scheduled = 0  # what schedules were last set for
         self._expert_sources: tuple[ExpertSource, ...] = ()
+        spaces = {
+            m: (self.module[m].observation_space, self.module[m].action_space) for m in agents
+        }
+        self._structure = JointStructure.from_config(self.config, spaces)
+        self._joint_expert_rows: ExpertRows | None = None  # of this learner's share
+        self._joint_expert_inputs: torch.Tensor  # [K, R] of them
         self._follow_schedules()
         if self.config.uses_demonstrations:
             self._take_demonstrations()
@@ -129,9 +137,15 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
         except DemonstrationsError as error:
             raise explain_missing_file(self.config.demonstrations, error) from error
         if self.config.reward_source == "discriminator":
-            for module_id in self._agents:
-                discriminator = self.module[discriminator_id(module_id)].unwrapped()
-                discriminator.standardise_with(self._all_rows.rows[module_id].inputs)
+            for judge, rows_id in self._judges().items():
+                discriminator = self.module[judge].unwrapped()
+                discriminator.standardise_with(self._all_rows.rows[rows_id].inputs)
+
+    def _judges(self) -> dict[str, str]:
+        """Discriminator to where its expert rows are."""
+        if self._structure is not None:
+            return {JOINT: JOINT}
+        return {discriminator_id(module_id): module_id for module_id in self._agents}
 
     def _own_rows_drawn(self) -> None:
         """Count what the discriminators have drawn in an epoch."""
@@ -159,6 +173,11 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
             if agent.expert_rows is not rows:
                 agent.expert_rows = rows
                 agent.expert_inputs = torch.from_numpy(rows.inputs).to(self._device)
+        if self._structure is not None:
+            joint = self._own_rows.rows[JOINT]
+            if self._joint_expert_rows is not joint:
+                self._joint_expert_rows = joint
+                self._joint_expert_inputs = torch.from_numpy(joint.inputs).to(self._device)
 
     def get_state(
         self,
