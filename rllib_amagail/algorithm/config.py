@@ -21,10 +21,11 @@ from rllib_amagail.algorithm.imitation_settings import ImitationSettings
 from rllib_amagail.algorithm.runner_choice import choose_env_runner
 from rllib_amagail.algorithm.structure_checks import check_game_structure
 from rllib_amagail.demonstrations import Catalogue, Demonstrations, bundled_path
+from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.agent_module import OTHERS_SIZE, AgentModule
 from rllib_amagail.learner.discriminator import Discriminator, discriminator_id
 from rllib_amagail.learner.joint_critic import AddOthers
-from rllib_amagail.learner.joint_rows import JOINT, JointStructure
+from rllib_amagail.learner.joint_rows import JointStructure
 from rllib_amagail.learner.joint_view import JointView
 from rllib_amagail.learner.learner import AMAGAILTorchLearner
 from rllib_amagail.learner.learner_group import JointLearnerGroup

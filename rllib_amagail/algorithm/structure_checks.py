@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rllib_amagail.learner.joint_rows import JOINT
+from rllib_amagail.judge import JOINT
 
 _BESIDE_JOINT_ROWS: Mapping[str, tuple[Any, ...]] = {
     # A chunk of an episode does not hold what agents saw before it, and would tell on the policy.

@@ -35,7 +35,6 @@ from rllib_amagail.learner.turns import TurnBatch
 
 Structure = Literal["decentralised", "centralised", "zero_sum"]
 STRUCTURES: tuple[str, ...] = get_args(Structure)
-JOINT = "discriminator"  # the id of the module that judges joint rows
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,20 @@ class JointStructure:
         return cls(view, sides, config.phi)
 
     @property
+    def columns(self) -> dict[str, tuple[int, int]]:
+        """Agent to the first of its columns in a joint row, and the first behind them."""
+        ends = np.cumsum([self.view.width(agent) for agent in self.view.order]).tolist()
+        return dict(zip(self.view.order, zip([0, *ends[:-1]], ends, strict=True), strict=True))
+
+    @property
+    def row_size(self) -> int:
+        """R."""
+        return max(end for _, end in self.columns.values())
+
+    @property
     def row_space(self) -> gym.spaces.Box:
         """Of joint rows, ``[R]``."""
-        size = sum(map(self.view.width, self.view.order))
-        return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        return gym.spaces.Box(-np.inf, np.inf, (self.row_size,), np.float32)
 
     def sign(self, agent: str, sides: np.ndarray) -> np.ndarray:
         """``[Q]`` what a reward of rows of these ``sides`` (``[Q]``) is multiplied with."""
@@ -152,13 +161,11 @@ class JointRows:
         ]
         rounds = np.unique(np.concatenate([np.zeros((0, 2), np.int64), *found]), axis=0)
         keys, sides = rounds.T
-        (size,) = structure.row_space.shape
-        inputs, start = np.zeros((len(keys), size), np.float32), 0
-        for agent in structure.view.order:
-            columns = slice(start, start := start + structure.view.width(agent))
+        inputs = np.zeros((len(keys), structure.row_size), np.float32)
+        for agent, (start, end) in structure.columns.items():
             if agent in known:
                 on_its_side = sides == structure.sides[agent]
-                inputs[:, columns] = known[agent].seen_at(keys, span, on_its_side)
+                inputs[:, start:end] = known[agent].seen_at(keys, span, on_its_side)
         return cls(inputs, keys, sides, span)
 
     def expert_rows(self) -> ExpertRows:

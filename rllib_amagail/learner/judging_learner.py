@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.discriminator_update import update_discriminator
 from rllib_amagail.learner.finite import require_finite
-from rllib_amagail.learner.joint_rows import JOINT, JointRows
+from rllib_amagail.learner.joint_rows import JointRows
 from rllib_amagail.learner.judged_rows import comparable_rows, encode_turns
 from rllib_amagail.learner.learner_base import LearnerBase
 from rllib_amagail.learner.relabelling import discriminator_rewards

@@ -36,7 +36,7 @@ _WATCHED = {"value targets": Postprocessing.VALUE_TARGETS, "advantages": Postpro
 
 
 class AMAGAILTorchLearner(JudgingLearner):
-    """PPO's learner with a discriminator per agent module or for all, and its rewards in place of the game's.
+    """PPO's learner with discriminators, and their rewards in place of the game's.
 
     Its config is an `AMAGAILConfig`.
     """

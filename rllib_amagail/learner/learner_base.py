@@ -13,13 +13,14 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_amagail.actor_errors import TellsErrors
 from rllib_amagail.demonstrations import DemonstrationsError
+from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.agent_state import AgentState
 from rllib_amagail.learner.coefficients import follow_schedules, settings_kept
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.expert_source import ExpertSource, expert_sources
 from rllib_amagail.learner.finite import FiniteWatch, require_finite
-from rllib_amagail.learner.joint_rows import JOINT, JointStructure
+from rllib_amagail.learner.joint_rows import JointStructure
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches
 from rllib_amagail.learner.scarce_rows import deal_scarce_rows, gather_from_learners
 from rllib_amagail.learner.shared_demonstrations import explain_missing_file

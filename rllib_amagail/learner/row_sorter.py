@@ -9,8 +9,9 @@ from typing import Any
 import gymnasium as gym
 
 from rllib_amagail.demonstrations import Demonstrations
+from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.expert_rows import ExpertRows, Phi
-from rllib_amagail.learner.joint_rows import JOINT, JointRows, JointStructure
+from rllib_amagail.learner.joint_rows import JointRows, JointStructure
 from rllib_amagail.row_encoder import DiscriminatorInputs
 
 
