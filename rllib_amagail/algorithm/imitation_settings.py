@@ -105,7 +105,7 @@ class ImitationSettings(PPOConfig):
             discriminator_steps: steps on w an iteration (line 6 repeated).
             discriminator_batch_size: B, expert rows and policy rows a step.
             gradient_penalty: its weight on standardised inputs of D_w; 0 for none.
-            discriminator_inputs: what D_w judges: "state_action" (s, a), "state" s, or "state_pair" s
+            discriminator_inputs: what D_w judges: "state_action" (s, a), "state" s, "state_pair" s
                 and s' - s with s' of the next turn. A Z without actions needs the last two.
             discriminator_structure: "decentralised", a D_w per policy; "centralised", one for all;
                 "zero_sum", one for two sides. See docs/discriminators.md.
