@@ -138,9 +138,14 @@ class RoundKeys:
     @classmethod
     def of(cls, batches: Mapping[str, TurnBatch]) -> RoundKeys:
         """Of all modules that acted, at least one."""
-        games = np.unique(np.concatenate([turns.games for turns in batches.values()]))
+        names = np.concatenate([turns.games for turns in batches.values()])
+        games, first = np.unique(names, return_index=True)
+        # By first appearance: RLlib draws names at random, and the order must follow from the seed.
+        numbers = np.argsort(np.argsort(first))
         span = 1 + max(int(turns.final_rounds.max()) for turns in batches.values())
-        begins = {m: np.searchsorted(games, turns.games) * span for m, turns in batches.items()}
+        begins = {
+            m: numbers[np.searchsorted(games, turns.games)] * span for m, turns in batches.items()
+        }
         return cls(
             span,
             {
