@@ -10,6 +10,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from rllib_amagail import (
     AMAGAIL,
@@ -203,6 +205,29 @@ def test_agents_of_one_policy_are_credited_each_for_itself() -> None:
     rows = JointRows.of_turns(structure, turns)
     earned = rows.credit(structure, turns, np.array([1.0, 10, 100, 1000]), {"shared": 0.5})
     assert earned["shared"].tolist() == [10, 1000 - 100, 1 - 10 / 2, 100 - 1000]
+
+
+@given(
+    st.lists(st.booleans(), min_size=2, max_size=8),
+    st.lists(st.booleans(), min_size=2, max_size=8),
+    st.floats(0.1, 1.0),
+)
+def test_an_agents_return_is_that_of_rewards_paid_in_every_round(
+    a_acts: list[bool], b_acts: list[bool], gamma: float
+) -> None:
+    length = max(len(a_acts), len(b_acts))
+    rounds = {n: np.flatnonzero(acts).tolist() for n, acts in (("a", a_acts), ("b", b_acts))}
+    assume(rounds["a"] and rounds["b"])
+    turns = {n: turns_of([(n, "g", own, length)]) for n, own in rounds.items()}
+    rows = JointRows.of_turns(ZERO_SUM, turns)
+    rewards = np.arange(1.0, len(rows) + 1)
+    earned = rows.credit(ZERO_SUM, turns, rewards, {"a": gamma, "b": gamma})
+    for side, agent in enumerate("ab"):
+        paid = rows.keys >= rounds[agent][0]
+        signed = np.where(rows.sides == side, rewards, -rewards)[paid]
+        expected = np.sum(gamma ** rows.keys[paid] * signed)
+        found = np.sum(gamma ** np.array(rounds[agent]) * earned[agent])
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 # --- training -------------------------------------------------------------------------------------

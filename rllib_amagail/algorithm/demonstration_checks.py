@@ -6,7 +6,7 @@ from typing import Any
 
 from rllib_amagail.demonstrations import Demonstrations, DemonstrationsError
 from rllib_amagail.learner.expert_rows import check_judged
-from rllib_amagail.learner.joint_rows import check_judged_jointly
+from rllib_amagail.learner.joint_rows import check_judged_jointly, judges_jointly
 
 
 def check_teaching(config: Any, demonstrations: Demonstrations) -> None:
@@ -30,5 +30,5 @@ def check_teaching(config: Any, demonstrations: Demonstrations) -> None:
                 f"{getattr(config, name)}; set {name}=0 to imitate from observation alone"
             )
     check_judged(demonstrations, config.discriminator_inputs, config.reward_shaping)
-    if config.discriminator_structure != "decentralised":
+    if judges_jointly(config):
         check_judged_jointly(demonstrations)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rllib_amagail.judge import JOINT
+from rllib_amagail.learner.joint_rows import judges_jointly
 
 _BESIDE_JOINT_ROWS: Mapping[str, tuple[Any, ...]] = {
     # A chunk of an episode does not hold what agents saw before it, and would tell on the policy.
@@ -23,9 +24,9 @@ def check_structure(config: Any) -> None:
     Raises:
         ValueError: one that does not go with it.
     """
-    structure = config.discriminator_structure
-    if structure == "decentralised" or config.reward_source != "discriminator":
+    if not judges_jointly(config):
         return
+    structure = config.discriminator_structure
     needed = dict(_BESIDE_JOINT_ROWS)
     if structure == "zero_sum":
         needed |= _BESIDE_ZERO_SUM
@@ -50,7 +51,8 @@ def check_game_structure(config: Any, agents: Sequence[str]) -> None:
     Raises:
         ValueError: not two of them, although what the one earns the other is to lose.
     """
-    if config.discriminator_structure == "zero_sum" and len(agents) != 2:
+    has_sides = judges_jointly(config) and config.discriminator_structure == "zero_sum"
+    if has_sides and len(agents) != 2:
         raise ValueError(
             f"discriminator_structure is 'zero_sum' and the agents are {', '.join(agents)}; "
             "expected two agents. Set 'centralised' or 'decentralised'"

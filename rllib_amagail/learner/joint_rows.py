@@ -37,6 +37,12 @@ Structure = Literal["decentralised", "centralised", "zero_sum"]
 STRUCTURES: tuple[str, ...] = get_args(Structure)
 
 
+def judges_jointly(config: Any) -> bool:
+    """Whether an `AMAGAILConfig` wants a discriminator of joint rows."""
+    is_joint = config.discriminator_structure != "decentralised"
+    return is_joint and config.reward_source == "discriminator"
+
+
 @dataclass(frozen=True)
 class JointStructure:
     """Who is on which side, and how joint rows look. Plain data."""
@@ -55,9 +61,7 @@ class JointStructure:
             config: validated, so that it knows the agents.
             spaces: module -> its spaces of observations and actions.
         """
-        if config.discriminator_structure == "decentralised":
-            return None
-        if config.reward_source != "discriminator":
+        if not judges_jointly(config):
             return None
         modules = config.modules_of_agents()
         by_side = config.discriminator_structure == "zero_sum"

@@ -40,26 +40,23 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
         """Build modules and optimizers, load the demonstrations, standardise D's inputs."""
         super().build()
         agents = sorted(mid for mid in self.module.keys() if self._is_agent(mid))  # noqa: SIM118
+        modules = {mid: self.module[mid].unwrapped() for mid in agents}
         self._agents = {
             mid: AgentState(
-                self.module[mid].unwrapped(),
-                self.config.discriminator_inputs,
-                self.config.shaping_discount(mid),
+                module, self.config.discriminator_inputs, self.config.shaping_discount(mid)
             )
-            for mid in agents
+            for mid, module in modules.items()
         }
+        spaces = {mid: (m.observation_space, m.action_space) for mid, m in modules.items()}
+        self._structure = JointStructure.from_config(self.config, spaces)
+        self._joint_expert_rows: ExpertRows | None = None  # of this learner's share
+        self._joint_expert_inputs: torch.Tensor  # [K, R] of them
         # Learners draw different rows of their different shares.
         entropy = None if self.config.seed is None else [self.config.seed, self._learner_index]
         self._rng = np.random.default_rng(entropy)
         self._updates = 0
         self._rounds_scheduled = 0  # what schedules were last set for
         self._expert_sources: tuple[ExpertSource, ...] = ()
-        spaces = {
-            m: (self.module[m].observation_space, self.module[m].action_space) for m in agents
-        }
-        self._structure = JointStructure.from_config(self.config, spaces)
-        self._joint_expert_rows: ExpertRows | None = None  # of this learner's share
-        self._joint_expert_inputs: torch.Tensor  # [K, R] of them
         self._follow_schedules()
         if self.config.uses_demonstrations:
             self._take_demonstrations()
