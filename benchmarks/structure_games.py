@@ -43,13 +43,14 @@ class SmallWorlds(ABC):
         chosen = np.ones(self.batch_size, bool) if worlds is None else worlds
         self.rounds[chosen] = 0
         self._begin(chosen)
-        self._draw_participants()
+        drawn = self._participants()
+        self.participation = np.where(chosen[:, None], drawn, self.participation)
 
     def step(self, actions: np.ndarray) -> RoundResult:
         """As of `BatchedWorlds`."""
         rewards = self._play(actions)
         self.rounds = self.rounds + 1
-        self._draw_participants()
+        self.participation = self._participants()
         over = self.rounds == self.horizon
         return RoundResult(rewards.astype(np.float32), np.zeros_like(over), over)
 
@@ -78,8 +79,8 @@ class SmallWorlds(ABC):
         """Carry out the participants' `[B, N]` actions; `[B, N]` rewards."""
 
     @abstractmethod
-    def _draw_participants(self) -> None:
-        """Who acts in the round about to be played."""
+    def _participants(self) -> np.ndarray:
+        """`[B, N]` who acts in the round about to be played, after that of `participation`."""
 
 
 class SpeakerListener(SmallWorlds):
@@ -124,9 +125,9 @@ class SpeakerListener(SmallWorlds):
         self._cell = np.where(moves, moved, self._cell)
         return np.tile((moves & (self._cell == 2 * self._goal))[:, None], 2)
 
-    def _draw_participants(self) -> None:
+    def _participants(self) -> np.ndarray:
         speaks = self.rounds % 2 == 0
-        self.participation = np.stack([speaks, ~speaks], axis=1)
+        return np.stack([speaks, ~speaks], axis=1)
 
 
 class PrivateGoals(SmallWorlds):
@@ -168,8 +169,8 @@ class PrivateGoals(SmallWorlds):
         self._cell = np.where(self.participation, moved, self._cell)
         return self.participation & (self._cell == self._goal)
 
-    def _draw_participants(self) -> None:
-        self.participation = self._rng.random(self._cell.shape) < self.chance
+    def _participants(self) -> np.ndarray:
+        return self._rng.random(self._cell.shape) < self.chance
 
 
 class Pursuit(SmallWorlds):
@@ -214,11 +215,11 @@ class Pursuit(SmallWorlds):
         self._state = _drawn(self.game.transitions[where], self._rng)
         return rewards
 
-    def _draw_participants(self) -> None:
+    def _participants(self) -> np.ndarray:
         vector = self.participation @ 2 ** np.arange(len(self.agents))[::-1]
         history = np.where(self.rounds == 0, 0, 1 + vector)
         chances = self.game.participation[history]
-        self.participation = self._rng.random(chances.shape) < chances
+        return self._rng.random(chances.shape) < chances
 
 
 WORLDS: Mapping[str, type[SmallWorlds]] = {
