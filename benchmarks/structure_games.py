@@ -20,7 +20,7 @@ NUM_MOVES = 3  # left, stay, right
 
 
 class SmallWorlds(ABC):
-    """`BatchedWorlds` of B games that are truncated after `horizon` rounds.
+    """`BatchedWorlds` of B games that are truncated after `horizon` rounds, if not over before.
 
     Args:
         batch_size: B.
@@ -51,8 +51,8 @@ class SmallWorlds(ABC):
         rewards = self._play(actions)
         self.rounds = self.rounds + 1
         self.participation = self._participants()
-        over = self.rounds == self.horizon
-        return RoundResult(rewards.astype(np.float32), np.zeros_like(over), over)
+        over = self._over()
+        return RoundResult(rewards.astype(np.float32), over, ~over & (self.rounds == self.horizon))
 
     def get_state(self) -> dict[str, Any]:
         """As of `BatchedWorlds`."""
@@ -69,6 +69,10 @@ class SmallWorlds(ABC):
     @abstractmethod
     def expert_actions(self, rng: np.random.Generator) -> np.ndarray:
         """`[B, N]` what experts would do now."""
+
+    def _over(self) -> np.ndarray:
+        """`[B]` bool: worlds whose games have come to an end of their own."""
+        return np.zeros(self.batch_size, bool)
 
     @abstractmethod
     def _begin(self, worlds: np.ndarray) -> None:
@@ -222,9 +226,17 @@ class Pursuit(SmallWorlds):
         return self._rng.random(chances.shape) < chances
 
 
+class EndingPursuit(Pursuit):
+    """The same, but a capture ends the episode."""
+
+    def _over(self) -> np.ndarray:
+        return self.game.absorbing[self._state]
+
+
 WORLDS: Mapping[str, type[SmallWorlds]] = {
     "speaker and listener": SpeakerListener,
     "pursuit": Pursuit,
+    "pursuit to the capture": EndingPursuit,
     "private goals": PrivateGoals,
 }
 
@@ -243,19 +255,27 @@ def experts_play(name: str, episodes: int, seed: int) -> tuple[Demonstrations, f
     worlds.reset()
     seen: dict[str, list[np.ndarray]] = {agent: [] for agent in worlds.agents}
     participation, actions, rewards = [], [], []
-    for _ in range(worlds.horizon):
+    lengths = np.full(episodes, worlds.horizon)
+    for t in range(worlds.horizon):
         for agent, rows in worlds.observations().items():
             seen[agent].append(rows)
         participation.append(worlds.participation.copy())
         actions.append(worlds.expert_actions(rng))
-        rewards.append(worlds.step(actions[-1]).rewards)
+        result = worlds.step(actions[-1])
+        rewards.append(result.rewards)
+        lengths[result.terminated] = np.minimum(lengths[result.terminated], t + 1)
+
+    def by_episode(rounds: list[np.ndarray]) -> list[np.ndarray]:
+        played = np.stack(rounds, axis=1)
+        return [episode[:length] for episode, length in zip(played, lengths, strict=True)]
+
     demonstrations = Demonstrations.from_rounds(
         worlds.agents,
         worlds.observation_spaces,
         worlds.action_spaces,
-        observations={agent: np.stack(rows, axis=1) for agent, rows in seen.items()},
-        participation=np.stack(participation, axis=1),
-        actions=np.stack(actions, axis=1),
+        observations={agent: by_episode(rows) for agent, rows in seen.items()},
+        participation=by_episode(participation),
+        actions=by_episode(actions),
         game=name,
     )
     return demonstrations, float(np.stack(rewards, axis=1).sum(axis=1).mean())

@@ -35,11 +35,10 @@ from rllib_amagail.local_ray import start_local_ray
 
 BENCHMARKS = Path(__file__).parent
 STRUCTURES = ("decentralised", "centralised", "zero_sum")
-SEEDS = range(5)
+SEEDS = range(3)
 NUM_WORLDS = 64  # and episodes an iteration
 EVALUATED = 1000  # episodes
 SHARED: Mapping[str, Any] = {
-    "reward_form": "airl",
     "bc_steps": 0,
     "value_only_iterations": 0,
     "discriminator_hiddens": [64],
@@ -56,6 +55,7 @@ class Task:
         game: one of `WORLDS`.
         episodes: demonstrated.
         iterations: of training.
+        reward_form: of the discriminators. Those of two sides need one that has a sign.
         imitation: settings besides `SHARED`.
         suits: the structure whose game it is.
     """
@@ -64,6 +64,7 @@ class Task:
     game: str
     episodes: int
     iterations: int
+    reward_form: str
     suits: str
     imitation: Mapping[str, Any]
 
@@ -74,14 +75,18 @@ TASKS = (
         "speaker and listener",
         200,
         80,
+        "airl",
         "centralised",
         {"discriminator_inputs": "state"},
     ),
-    Task("pursuit", "pursuit", 10, 100, "zero_sum", {}),
-    Task("pursuit", "pursuit", 100, 100, "zero_sum", {}),
-    Task("private goals", "private goals", 5, 80, "decentralised", {}),
+    Task("pursuit", "pursuit", 10, 100, "airl", "zero_sum", {}),
+    Task("pursuit", "pursuit", 100, 100, "airl", "zero_sum", {}),
+    Task("pursuit that ends", "pursuit to the capture", 50, 100, "magail", "zero_sum", {}),
+    Task("pursuit that ends", "pursuit to the capture", 50, 100, "gail", "zero_sum", {}),
+    Task("private goals", "private goals", 5, 80, "airl", "decentralised", {}),
 )
 QUICK_ITERATIONS = 15
+REWARDS = {"gail": "-log D", "airl": "logit", "magail": "2 sigmoid - 1"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class Run:
 
     game: str
     episodes: int
+    reward_form: str
     structure: str
     seed: int
 
@@ -99,13 +105,13 @@ class Run:
 
 
 def wanted_runs(quick: bool) -> list[Run]:
-    """Seeds outermost; two sides need two agents."""
+    """Seeds outermost."""
     return [
-        Run(task.game, task.episodes, structure, seed)
+        Run(task.game, task.episodes, task.reward_form, structure, seed)
         for seed in (SEEDS[:1] if quick else SEEDS)
         for task in TASKS
         for structure in STRUCTURES
-        if structure != "zero_sum" or len(WORLDS[task.game].agents) == 2
+        if structure != "zero_sum" or _has_two_sides(task)
     ]
 
 
@@ -114,7 +120,7 @@ def settings_of(run: Run, quick: bool) -> dict[str, Any]:
     task = _task(run)
     return {
         "iterations": QUICK_ITERATIONS if quick else task.iterations,
-        "imitation": {**SHARED, **task.imitation},
+        "imitation": {**SHARED, "reward_form": task.reward_form, **task.imitation},
         "worlds": NUM_WORLDS,
         "evaluated": EVALUATED,
         "lr": 3e-3,
@@ -180,7 +186,7 @@ def finish(run: Run, settings: Mapping[str, Any]) -> Line:
 def measured(game: str, algorithm: AMAGAIL, episodes: int) -> float:
     """The mean return of an agent; of pursuit how much a deviation gains, over all subgames."""
     modules = {agent: algorithm.get_module(agent) for agent in WORLDS[game].agents}
-    if game != "pursuit":
+    if not issubclass(WORLDS[game], Pursuit):
         return mean_return(game, {a: sampling_policy(m) for a, m in modules.items()}, episodes)
     states = torch.eye(Pursuit.game.num_states)
     logits = [
@@ -211,7 +217,7 @@ def mean_return(game: str, policies: Mapping[str, Policy], episodes: int) -> flo
 
 def references(game: str, episodes: int) -> tuple[float, float]:
     """What experts and random players have."""
-    if game == "pursuit":
+    if issubclass(WORLDS[game], Pursuit):
         spe = solve_spe(Pursuit.game)
         return mean_gain(spe), mean_gain([np.full_like(p, 1 / p.shape[1]) for p in spe])
     _, expert = experts_play(game, episodes, seed=7)
@@ -225,19 +231,20 @@ def references(game: str, episodes: int) -> tuple[float, float]:
 
 def page(lines: Mapping[Run, Line], total: int) -> str:
     """The text of structures.md."""
-    rows = [["", *STRUCTURES, "experts", "random"]]
+    rows = [["", "reward", *STRUCTURES, "experts", "random"]]
     for task in TASKS:
         cells = []
         for structure in STRUCTURES:
             runs = [
                 line["score"]
                 for run, line in lines.items()
-                if (run.game, run.episodes, run.structure) == (task.game, task.episodes, structure)
+                if _task(run) == task and run.structure == structure
             ]
             text = _mean_and_runs(runs)
             cells.append(f"**{text}**" if runs and structure == task.suits else text)
         known = (f"{value:.2f}" for value in references(task.game, EVALUATED))
-        rows.append([f"{task.title}, {task.episodes} episodes", *cells, *known])
+        name = f"{task.title}, {task.episodes} episodes"
+        rows.append([name, REWARDS[task.reward_form], *cells, *known])
     origins = [sorted({line[key] for line in lines.values()}) for key in ("machine", "commit")]
     machines, commits = (", ".join(origin) or MISSING for origin in origins)
     return f"""# Discriminator structures
@@ -289,7 +296,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _task(run: Run) -> Task:
-    return next(t for t in TASKS if (t.game, t.episodes) == (run.game, run.episodes))
+    wanted = (run.game, run.episodes, run.reward_form)
+    return next(t for t in TASKS if (t.game, t.episodes, t.reward_form) == wanted)
+
+
+def _has_two_sides(task: Task) -> bool:
+    return len(WORLDS[task.game].agents) == 2 and task.reward_form != "gail"
 
 
 def _mean_and_runs(values: Sequence[float]) -> str:

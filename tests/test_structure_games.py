@@ -32,6 +32,11 @@ class TestPursuit(BatchedWorldsContract):
         return games.Pursuit(batch_size, seed)
 
 
+class TestEndingPursuit(BatchedWorldsContract):
+    def make_worlds(self, batch_size: int, seed: int) -> Any:
+        return games.EndingPursuit(batch_size, seed)
+
+
 def test_experts_get_what_can_be_counted() -> None:
     # A listener moves six times. It is paid for 6, 6, 5, 4, 3 of them from distances 0, 1, 2, 3, 4
     # to the goal; goals 0, 2 and 4 are as likely, and so are the five cells to begin at.
@@ -56,6 +61,8 @@ def test_demonstrations_hold_participants_actions_only() -> None:
     pursuer, evader = (demonstrations.records[agent] for agent in demonstrations.agents)
     assert not (pursuer.participates & evader.participates).any()
     assert pursuer.participates[pursuer.round == 0].all()
+    ended, _ = games.experts_play("pursuit to the capture", 50, seed=0)
+    assert ended.episode_lengths().min() < games.Pursuit.horizon
     assert structures.references("pursuit", 1)[0] == pytest.approx(0.0, abs=1e-9)
 
 
@@ -69,8 +76,8 @@ def test_the_page_has_a_line_per_task_and_marks_who_was_to_win() -> None:
     }
     page = structures.page(lines, total=len(runs))
     cells = "**1.50 (1.00, 2.00)** | 1.50 (1.00, 2.00) | " + structures.MISSING
-    assert f"| private goals, 5 episodes | {cells} |" in page
-    assert "4 of 10 runs are there." in page
+    assert f"| private goals, 5 episodes | logit | {cells} |" in page
+    assert "4 of 6 runs are there." in page
 
 
 @pytest.mark.slow
