@@ -221,9 +221,9 @@ def references(game: str, episodes: int) -> tuple[float, float]:
         spe = solve_spe(Pursuit.game)
         return mean_gain(spe), mean_gain([np.full_like(p, 1 / p.shape[1]) for p in spe])
     _, expert = experts_play(game, episodes, seed=7)
-    counts = {agent: int(space.n) for agent, space in WORLDS[game].action_spaces.items()}  # type: ignore[attr-defined]
+    counts = {agent: int(space.n) for agent, space in WORLDS[game].action_spaces.items()}
     at_random: dict[str, Policy] = {
-        agent: lambda seen, rng, count=count: random_policy(seen, rng) % count  # type: ignore[misc]
+        agent: lambda seen, rng, count=count: random_policy(seen, rng) % count
         for agent, count in counts.items()
     }
     return expert, mean_return(game, at_random, episodes)

@@ -294,6 +294,18 @@ def test_when_everybody_acts_phi_makes_no_difference() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
+def test_mack_moves_a_joint_discriminator() -> None:
+    algorithm = two_agents("zero_sum", generator="mack", discriminator_hiddens=(8,)).build_algo()
+    module = algorithm.learner_group._learner.module[JOINT].unwrapped()
+    before = module.input_weights.detach().clone()
+    result = algorithm.train()["learners"][JOINT]
+    assert np.isfinite(result["discriminator_loss"])
+    assert not torch.equal(module.input_weights, before)
+    algorithm.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
 def test_replicas_of_a_joint_discriminator_stay_equal() -> None:
     config = two_agents("zero_sum", value_only_iterations=0)
     algorithm = config.learners(num_learners=2, num_cpus_per_learner=1).build_algo()
