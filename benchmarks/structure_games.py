@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -196,7 +197,6 @@ class Pursuit(SmallWorlds):
     def __init__(self, batch_size: int, seed: Any) -> None:
         super().__init__(batch_size, seed)
         self._state = np.zeros(batch_size, np.int64)
-        self._experts: list[np.ndarray] | None = None
 
     def observations(self) -> dict[str, np.ndarray]:
         """The state."""
@@ -204,9 +204,8 @@ class Pursuit(SmallWorlds):
 
     def expert_actions(self, rng: np.random.Generator) -> np.ndarray:
         """Drawn from the equilibrium's policies."""
-        if self._experts is None:
-            self._experts = solve_spe(self.game)
-        return np.stack([_drawn(policy[self._state], rng) for policy in self._experts], axis=1)
+        chances = (policy[self._state] for policy in pursuit_equilibrium())
+        return np.stack([_drawn(rows, rng) for rows in chances], axis=1)
 
     def _begin(self, worlds: np.ndarray) -> None:
         chances = np.tile(self.game.initial_states, (self.batch_size, 1))
@@ -224,6 +223,12 @@ class Pursuit(SmallWorlds):
         history = np.where(self.rounds == 0, 0, 1 + vector)
         chances = self.game.participation[history]
         return self._rng.random(chances.shape) < chances
+
+
+@cache
+def pursuit_equilibrium() -> list[np.ndarray]:
+    """What the experts of `Pursuit` play, `[S, A_i]` of each."""
+    return solve_spe(Pursuit.game)
 
 
 class EndingPursuit(Pursuit):

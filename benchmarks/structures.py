@@ -1,6 +1,6 @@
 """Discriminator structures beside each other, on small games that each suit one of them.
 
-    python benchmarks/structures.py                  # what is missing; about 20 minutes in all
+    python benchmarks/structures.py                  # what is missing; half an hour in all
     python benchmarks/structures.py --max-minutes 5  # begin no run after 5 minutes
     python benchmarks/structures.py --report-only    # write structures.md from what is there
     python benchmarks/structures.py --quick          # a small version, for a look; 2 minutes
@@ -14,6 +14,7 @@ import argparse
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,11 @@ from paper_study import MISSING, markdown_table
 from ray import tune
 from ray.rllib.core.columns import Columns
 from rich.console import Console
-from structure_games import WORLDS, Pursuit, experts_play, make_small_game
+from structure_games import WORLDS, Pursuit, experts_play, make_small_game, pursuit_equilibrium
 
 from rllib_amagail import AMAGAIL, AMAGAILConfig
 from rllib_amagail.algorithm.policies import sampling_policy
-from rllib_amagail.equilibrium import solve_spe, subgame_perfection
+from rllib_amagail.equilibrium import subgame_perfection
 from rllib_amagail.evaluation import Policy, random_policy
 from rllib_amagail.local_ray import start_local_ray
 
@@ -198,8 +199,8 @@ def measured(game: str, algorithm: AMAGAIL, episodes: int) -> float:
 
 def mean_gain(policies: Sequence[np.ndarray]) -> float:
     """What the best deviation of one agent gains in pursuit: mean over agents and subgames."""
-    spe = solve_spe(Pursuit.game)
-    return float(subgame_perfection(Pursuit.game, policies, path_of=spe).everywhere.mean)
+    path = pursuit_equilibrium()
+    return float(subgame_perfection(Pursuit.game, policies, path_of=path).everywhere.mean)
 
 
 def mean_return(game: str, policies: Mapping[str, Policy], episodes: int) -> float:
@@ -215,11 +216,12 @@ def mean_return(game: str, policies: Mapping[str, Policy], episodes: int) -> flo
     return total
 
 
+@cache
 def references(game: str, episodes: int) -> tuple[float, float]:
     """What experts and random players have."""
     if issubclass(WORLDS[game], Pursuit):
-        spe = solve_spe(Pursuit.game)
-        return mean_gain(spe), mean_gain([np.full_like(p, 1 / p.shape[1]) for p in spe])
+        experts = pursuit_equilibrium()
+        return mean_gain(experts), mean_gain([np.full_like(p, 1 / p.shape[1]) for p in experts])
     _, expert = experts_play(game, episodes, seed=7)
     counts = {agent: int(space.n) for agent, space in WORLDS[game].action_spaces.items()}
     at_random: dict[str, Policy] = {

@@ -18,21 +18,29 @@ structures = importlib.import_module("structures")
 
 
 class TestSpeakerListener(BatchedWorldsContract):
+    num_rounds = 25
+
     def make_worlds(self, batch_size: int, seed: int) -> Any:
         return games.SpeakerListener(batch_size, seed)
 
 
 class TestPrivateGoals(BatchedWorldsContract):
+    num_rounds = 25
+
     def make_worlds(self, batch_size: int, seed: int) -> Any:
         return games.PrivateGoals(batch_size, seed)
 
 
 class TestPursuit(BatchedWorldsContract):
+    num_rounds = 25
+
     def make_worlds(self, batch_size: int, seed: int) -> Any:
         return games.Pursuit(batch_size, seed)
 
 
 class TestEndingPursuit(BatchedWorldsContract):
+    num_rounds = 25
+
     def make_worlds(self, batch_size: int, seed: int) -> Any:
         return games.EndingPursuit(batch_size, seed)
 
