@@ -15,7 +15,7 @@ from ray.rllib.utils.metrics.metrics_logger import MetricsLogger
 
 from rllib_amagail import AMAGAIL
 from rllib_amagail.games import ParticleGame
-from rllib_amagail.learner import learner
+from rllib_amagail.learner import judging_learner, learner
 from rllib_amagail.learner.learner import AMAGAILTorchLearner
 from rllib_amagail.runners.batched_policies import BatchedPolicies
 from rllib_amagail.runners.turn_recorder import TurnRecorder
@@ -40,7 +40,10 @@ PARTS: Points = {
         (TurnRecorder, "cut"),
     ),
     "batch": ((AMAGAILTorchLearner, "_collect_turns"), (AMAGAILTorchLearner, "_encode")),
-    "discriminator": ((learner, "update_discriminator"), (learner, "discriminator_rewards")),
+    "discriminator": (
+        (judging_learner, "update_discriminator"),
+        (judging_learner, "discriminator_rewards"),
+    ),
     "policy update": (
         (learner, "advantage_columns"),
         (learner, "update_by_ppo"),

@@ -19,6 +19,8 @@ import torch
 
 from rllib_amagail.row_encoder import SHAPING_COLUMNS, RowEncoder
 
+JOINT = "discriminator"  # the name of one that judges joint rows of all agents
+
 
 class Judge(torch.nn.Module):
     """Tanh networks on standardised rows ``[B, R]`` of a `RowEncoder`.

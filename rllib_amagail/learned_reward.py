@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 from gymnasium.spaces import Space
 
 from rllib_amagail.adversarial import REWARD_FORMS, RewardForm, reward_from_logits
-from rllib_amagail.judge import Judge
+from rllib_amagail.judge import JOINT, Judge
 from rllib_amagail.learned_files import (
     Description,
     LearnedFileError,
     check_widths,
+    module_path,
     read_description,
+    read_index,
     read_networks,
     read_weights,
 )
@@ -171,11 +174,28 @@ class LearnedReward:
         Raises:
             LearnedFileError: a file that is missing, too large, damaged, or not what it says.
         """
+        if JOINT not in read_index(folder).values() and _joint_path(folder).exists():
+            raise LearnedFileError(
+                f"{folder}: found one reward of joint rows, of all agents together, expected one "
+                "per agent: use LearnedReward.load_joint"
+            )
         networks = read_networks(folder, "reward", RewardNetwork.load)
         try:
             return cls(networks)
         except ValueError as error:
             raise LearnedFileError(f"{folder}: {error}") from error
+
+    @classmethod
+    def load_joint(cls, folder: str | os.PathLike[str]) -> Self:
+        """Read the reward that a discriminator of all agents gives (docs/discriminators.md).
+
+        It is that of an "agent" called ``discriminator``, who observes joint rows ``[B, R]``; whose
+        columns are where stands in its `provenance`.
+
+        Raises:
+            LearnedFileError: as `load`.
+        """
+        return cls({JOINT: RewardNetwork.load(_joint_path(folder))})
 
     def network(self, agent: str) -> RewardNetwork:
         """The network behind an agent's reward; ValueError for an unknown agent."""
@@ -286,6 +306,10 @@ class LearnedReward:
                 "as many"
             )
         return later
+
+
+def _joint_path(folder: str | os.PathLike[str]) -> Path:
+    return module_path(folder, "reward", JOINT)
 
 
 def _features(layout: ObservationLayout, observation: Any) -> tuple[torch.Tensor, bool, Any]:

@@ -42,6 +42,7 @@ def streamed(recording: Path, **options: Any) -> StreamedRows:
         policy_mapping_fn=lambda agent, episode: agent,
         phi="filtered",
         discriminator_inputs="state_action",
+        discriminator_structure="decentralised",
         shaping_discount=lambda module_id: None,
     )
     module = SimpleNamespace(observation_space=SEEN, action_space=gym.spaces.Discrete(CHOICES))

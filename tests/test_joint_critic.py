@@ -8,7 +8,8 @@ import pytest
 from ray.rllib.core.columns import Columns
 
 from rllib_amagail.learner.agent_module import OTHERS, AgentModule
-from rllib_amagail.learner.joint_critic import JointView, add_others
+from rllib_amagail.learner.joint_critic import add_others
+from rllib_amagail.learner.joint_view import JointView
 from rllib_amagail.learner.turns import TurnBatch
 from tests.test_algorithm import small_config
 

@@ -278,6 +278,7 @@ def test_learners_share_the_episodes_without_overlap() -> None:
         policy_mapping_fn=lambda agent, episode: agent,
         phi="filtered",
         discriminator_inputs="state_action",
+        discriminator_structure="decentralised",
     )
     module = SimpleNamespace(observation_space=SEEN, action_space=CHOOSE)
     modules = {"agent_1": module, "agent_2": module}

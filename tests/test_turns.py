@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
-from rllib_amagail.learner.joint_critic import JointView, add_others
+from rllib_amagail.learner.joint_critic import add_others
+from rllib_amagail.learner.joint_view import JointView
 from rllib_amagail.learner.phi_filter import FilterPhi, filter_phi
 from rllib_amagail.learner.turns import EpisodesToTurns, TurnBatch
 

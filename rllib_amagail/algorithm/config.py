@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Self
 
-from gymnasium.spaces import Space
+from gymnasium.spaces import Discrete, Space
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -19,15 +19,20 @@ from rllib_amagail.algorithm.env_check import GameDescription, inspect_environme
 from rllib_amagail.algorithm.field_checks import check_fields
 from rllib_amagail.algorithm.imitation_settings import ImitationSettings
 from rllib_amagail.algorithm.runner_choice import choose_env_runner
+from rllib_amagail.algorithm.structure_checks import check_game_structure
 from rllib_amagail.demonstrations import Catalogue, Demonstrations, bundled_path
+from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.agent_module import OTHERS_SIZE, AgentModule
 from rllib_amagail.learner.discriminator import Discriminator, discriminator_id
-from rllib_amagail.learner.joint_critic import AddOthers, JointView
+from rllib_amagail.learner.joint_critic import AddOthers
+from rllib_amagail.learner.joint_rows import JointStructure
+from rllib_amagail.learner.joint_view import JointView
 from rllib_amagail.learner.learner import AMAGAILTorchLearner
 from rllib_amagail.learner.learner_group import JointLearnerGroup
 from rllib_amagail.learner.phi_filter import FilterPhi
 from rllib_amagail.learner.shared_demonstrations import SharedDemonstrations
 from rllib_amagail.learner.turns import EpisodesToTurns
+from rllib_amagail.row_encoder import DiscriminatorInputs
 from rllib_amagail.runners.turn_env_runner import SortModules
 
 
@@ -179,6 +184,7 @@ class AMAGAILConfig(ImitationSettings):
             game = inspect_environment(self, self.phi)
             self._possible_agents = game.agents
             self.check_game(game)
+            check_game_structure(self, game.agents)
             if set(self.policies) == {DEFAULT_MODULE_ID}:
                 self.multi_agent(policies=list(game.agents), policy_mapping_fn=own_policy)
             # In one order in every process: seeded weights depend on it.
@@ -219,28 +225,41 @@ class AMAGAILConfig(ImitationSettings):
         )
 
     def get_multi_rl_module_spec(self, **kwargs: Any) -> MultiRLModuleSpec:
-        """The agents' modules and, for learners, a discriminator beside each."""
+        """The agents' modules and, for learners, discriminators."""
         spec = super().get_multi_rl_module_spec(**kwargs)
         if self.critic == "joint" and not kwargs.get("inference_only"):
             self._widen_critics(spec.rl_module_specs)
         if kwargs.get("inference_only") or self.reward_source != "discriminator":
             return spec
-        discriminators = {
-            discriminator_id(module_id): RLModuleSpec(
-                module_class=Discriminator,
-                observation_space=module_spec.observation_space,
-                action_space=module_spec.action_space,
-                model_config={
-                    "hiddens": list(self.discriminator_hiddens),
-                    "judged": self.discriminator_inputs,
-                    "shaping_discount": self.shaping_discount(module_id),
-                },
-                learner_only=True,
-            )
-            for module_id, module_spec in spec.rl_module_specs.items()
-        }
-        spec.add_modules(discriminators)
+        spec.add_modules(self._discriminators(spec.rl_module_specs))
         return spec
+
+    def _discriminators(self, specs: Mapping[str, RLModuleSpec]) -> dict[str, RLModuleSpec]:
+        """One beside each of these modules, or one for all."""
+        spaces = {m: (s.observation_space, s.action_space) for m, s in specs.items()}
+        structure = JointStructure.from_config(self, spaces)
+        if structure is not None:  # joint rows are all it sees, actions included
+            return {JOINT: self._discriminator(structure.row_space, Discrete(1), "state", None)}
+        judged = self.discriminator_inputs
+        return {
+            discriminator_id(m): self._discriminator(*spaces[m], judged, self.shaping_discount(m))
+            for m in specs
+        }
+
+    def _discriminator(
+        self, seen: Space, actions: Space, judged: DiscriminatorInputs, discount: float | None
+    ) -> RLModuleSpec:
+        return RLModuleSpec(
+            module_class=Discriminator,
+            observation_space=seen,
+            action_space=actions,
+            model_config={
+                "hiddens": list(self.discriminator_hiddens),
+                "judged": judged,
+                "shaping_discount": discount,
+            },
+            learner_only=True,
+        )
 
     def _widen_critics(self, specs: Mapping[str, RLModuleSpec]) -> None:
         spaces = {m: (s.observation_space, s.action_space) for m, s in specs.items()}

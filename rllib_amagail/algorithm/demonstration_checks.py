@@ -6,6 +6,7 @@ from typing import Any
 
 from rllib_amagail.demonstrations import Demonstrations, DemonstrationsError
 from rllib_amagail.learner.expert_rows import check_judged
+from rllib_amagail.learner.joint_rows import check_judged_jointly, judges_jointly
 
 
 def check_teaching(config: Any, demonstrations: Demonstrations) -> None:
@@ -19,8 +20,8 @@ def check_teaching(config: Any, demonstrations: Demonstrations) -> None:
         demonstrations: Z as it was loaded.
 
     Raises:
-        DemonstrationsError: actions are to be cloned or judged, or pairs (s, s') to be judged, and
-            Z has none.
+        DemonstrationsError: actions are to be cloned or judged, or pairs (s, s') or all agents
+            together to be judged, and Z has none.
     """
     for name in ("bc_steps", "bc_loss_coeff"):
         if getattr(config, name) > 0 and not demonstrations.has_actions:
@@ -29,3 +30,5 @@ def check_teaching(config: Any, demonstrations: Demonstrations) -> None:
                 f"{getattr(config, name)}; set {name}=0 to imitate from observation alone"
             )
     check_judged(demonstrations, config.discriminator_inputs, config.reward_shaping)
+    if judges_jointly(config):
+        check_judged_jointly(demonstrations)

@@ -6,6 +6,7 @@ Weights are safetensors, everything needed to use them is JSON beside them; noth
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ import ray
 import torch
 from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from rllib_amagail.algorithm.amagail import AMAGAIL
 from rllib_amagail.demonstrations.metadata import checksum
+from rllib_amagail.judge import JOINT
 from rllib_amagail.learned_files import FOLDERS, save_index, save_learned
 from rllib_amagail.learner.agent_module import OTHERS_SIZE
 from rllib_amagail.learner.discriminator import discriminator_id
+from rllib_amagail.learner.joint_rows import JointStructure
 from rllib_amagail.learner.learner_base import IMITATION_STATE
 from rllib_amagail.running_moments import RunningMoments
 
@@ -28,7 +32,8 @@ from rllib_amagail.running_moments import RunningMoments
 def export_learned(algorithm: AMAGAIL, folder: str | os.PathLike[str]) -> list[Path]:
     """Write ``policies/``, ``rewards/`` unless it learned from the true reward, and an index.
 
-    `LearnedPolicy.load` and `LearnedReward.load` read the folder. The value function is left out.
+    `LearnedPolicy.load` and `LearnedReward.load` read the folder, or `LearnedReward.load_joint` if
+    one discriminator saw all agents. The value function is left out.
 
     Args:
         algorithm: whose learners hold the weights.
@@ -64,8 +69,40 @@ def export_learned(algorithm: AMAGAIL, folder: str | os.PathLike[str]) -> list[P
             )
             for kind in weights
         ]
+    if JOINT in state[COMPONENT_RL_MODULE]:
+        written.append(_save_joint(config, specs, folder, state[COMPONENT_RL_MODULE], provenance))
     save_index(folder, config.modules_of_agents())
     return written
+
+
+def _save_joint(
+    config: Any,
+    specs: Mapping[str, RLModuleSpec],
+    folder: str | os.PathLike[str],
+    weights: Mapping[str, Any],
+    provenance: dict[str, Any],
+) -> Path:
+    """The reward of joint rows, and which of their columns are whose."""
+    spaces = {m: (specs[m].observation_space, specs[m].action_space) for m in config.policies}
+    structure = JointStructure.from_config(config, spaces)
+    assert structure is not None
+    joint = {
+        "structure": config.discriminator_structure,
+        "judged": config.discriminator_inputs,
+        "columns": structure.columns,
+        "sides": structure.sides,
+    }
+    model = {"reward_form": config.reward_form, "phi": config.phi, "reward_deviation": 1.0}
+    return save_learned(
+        Path(folder) / FOLDERS["reward"],
+        JOINT,
+        weights[JOINT],
+        kind="reward",
+        observation_space=specs[JOINT].observation_space,
+        action_space=specs[JOINT].action_space,
+        model={**specs[JOINT].model_config, **model},
+        provenance=provenance | {"joint_rows": joint},
+    )
 
 
 def _policy_model(config: Any, model_config: Any) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Any
 
 from rllib_amagail.adversarial import REWARD_FORMS
 from rllib_amagail.algorithm.generator_defaults import GENERATOR_DEFAULTS
+from rllib_amagail.algorithm.structure_checks import check_structure
 from rllib_amagail.learner.expert_rows import PHI_MODES
+from rllib_amagail.learner.joint_rows import STRUCTURES
 from rllib_amagail.row_encoder import DISCRIMINATOR_INPUTS
 
 REWARD_SOURCES = ("discriminator", "environment", "zero")
@@ -21,6 +23,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "reward_form": REWARD_FORMS,
     "phi": PHI_MODES,
     "discriminator_inputs": DISCRIMINATOR_INPUTS,
+    "discriminator_structure": STRUCTURES,
 }
 _SMALLEST: Mapping[str, float] = {
     "demonstrations_memory": 1,
@@ -76,6 +79,7 @@ def check_fields(config: Any) -> None:
                 f"reward_shaping is True and {name} is {found!r}; expected {name} "
                 f"{' or '.join(map(repr, allowed))}, or reward_shaping=False"
             )
+    check_structure(config)
     if config.batches_ahead and not config.in_evaluation:
         _check_sampling_ahead(config)
     if config.num_demonstrations is not None and config.num_demonstrations < 1:

@@ -15,6 +15,7 @@ from rllib_amagail.adversarial import RewardForm
 from rllib_amagail.algorithm.generator_defaults import GENERATOR_DEFAULTS
 from rllib_amagail.demonstrations import Demonstrations
 from rllib_amagail.learner.expert_rows import Phi
+from rllib_amagail.learner.joint_rows import Structure
 from rllib_amagail.row_encoder import DiscriminatorInputs
 
 
@@ -40,6 +41,7 @@ class ImitationSettings(PPOConfig):
         self.discriminator_batch_size = 1000
         self.gradient_penalty: float
         self.discriminator_inputs: DiscriminatorInputs = "state_action"
+        self.discriminator_structure: Structure = "decentralised"
         self.discriminator_input_noise = 0.0
         self.discriminator_group_lasso = 0.0
         for name, value in GENERATOR_DEFAULTS[self.generator].items():
@@ -73,6 +75,7 @@ class ImitationSettings(PPOConfig):
         discriminator_batch_size: int = NotProvided,
         gradient_penalty: float = NotProvided,
         discriminator_inputs: DiscriminatorInputs = NotProvided,
+        discriminator_structure: Structure = NotProvided,
         discriminator_input_noise: float = NotProvided,
         discriminator_group_lasso: float = NotProvided,
         bc_steps: int = NotProvided,
@@ -93,8 +96,7 @@ class ImitationSettings(PPOConfig):
             phi: what becomes of phi. "filtered": dropped (lines 5 and 10; AMAGAIL). "chosen": an
                 ordinary action that agents see and choose every round (MAGAIL); D_w judges the
                 action chosen. "executed": it judges what the game carried out, phi for absentees.
-            reward_source: "discriminator"; "environment" to train on the true reward (experts;
-                no demonstrations needed); "zero" for the control without any reward.
+            reward_source: "discriminator"; "environment" to train experts, without Z; "zero".
             reward_form: "gail" -log D_w (equation 14), "airl" logit, "magail" 2 sigmoid - 1.
             reward_shaping: split airl's logit into a reward and a term that only shapes (`Judge`).
             normalise_rewards: divide rewards by their running deviation.
@@ -103,16 +105,16 @@ class ImitationSettings(PPOConfig):
             discriminator_steps: steps on w an iteration (line 6 repeated).
             discriminator_batch_size: B, expert rows and policy rows a step.
             gradient_penalty: its weight on standardised inputs of D_w; 0 for none.
-            discriminator_inputs: what D_w judges. "state_action" (s, a); "state" s; "state_pair" s
-                and s' - s, s' being what the agent sees at its next turn. The last two imitate
-                from observation alone; a Z without actions needs them, and ``bc_steps=0``.
+            discriminator_inputs: what D_w judges: "state_action" (s, a), "state" s, "state_pair" s
+                and s' - s with s' of the next turn. A Z without actions needs the last two.
+            discriminator_structure: "decentralised", a D_w per policy; "centralised", one for all;
+                "zero_sum", one for two sides. See docs/discriminators.md.
             discriminator_input_noise: deviation of noise on D_w's standardised inputs in line 6.
             discriminator_group_lasso: weight of the norms of D_w's first-layer weights per input.
             bc_steps: steps of behaviour cloning at the start; 0 to start from scratch.
             bc_lr: step size of behaviour cloning (Adam).
             bc_batch_size: rows a step of behaviour cloning.
-            bc_anchor: weight of KL(pi_theta || pi_BC) in the policy's loss, so that adversarial
-                steps do no harm; without effect when ``bc_steps`` is 0.
+            bc_anchor: weight of KL(pi_theta || pi_BC) in the policy's loss; needs ``bc_steps``.
             bc_loss_coeff: weight of -E_XE[log pi_theta(a|s)], ``bc_batch_size`` rows a minibatch.
             value_only_iterations: iterations at the start in which only the baseline V_nu learns.
 

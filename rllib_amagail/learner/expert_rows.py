@@ -93,12 +93,7 @@ class ExpertRows:
         encoder = RowEncoder(observation_space, action_space, judged, shaping_discount)
         parts = []
         for agent in agents:
-            record = demonstrations.records[agent]
-            if phi == "filtered":
-                record = record.turns()
-                observations, actions = _rows(record)
-            else:
-                observations, actions = _rows_with_phi(agent, record, demonstrations, action_space)
+            record, observations, actions = agent_rows(demonstrations, agent, action_space, phi)
             if len(observations) == 0:
                 continue
             inputs, is_judged = _judged(encoder, record, observations, actions)
@@ -189,6 +184,25 @@ def _judged(
 def _join(parts: Sequence[np.ndarray | None]) -> Any:
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if known else None
+
+
+def agent_rows(
+    demonstrations: Demonstrations, agent: str, action_space: gym.Space, phi: Phi
+) -> tuple[AgentRecord, np.ndarray, np.ndarray | None]:
+    """The rows of an agent that are learned from.
+
+    Returns:
+        Their record; ``[K, F]`` observations, features and then the mask; ``[K, ...]`` actions of
+        ``action_space``, or None if they were not recorded.
+
+    Raises:
+        DemonstrationsError: phi is to be an action; see `ExpertRows.collect`.
+    """
+    record = demonstrations.records[agent]
+    if phi == "filtered":
+        record = record.turns()
+        return record, *_rows(record)
+    return record, *_rows_with_phi(agent, record, demonstrations, action_space)
 
 
 def _rows(record: AgentRecord) -> tuple[np.ndarray, np.ndarray | None]:

@@ -9,15 +9,14 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 
 from rllib_amagail.learner.behaviour_cloning import policy_parameters
 from rllib_amagail.learner.expert_rows import ExpertRows, Phi
+from rllib_amagail.learner.phi_filter import judged_actions
 from rllib_amagail.learner.turns import TurnBatch
 from rllib_amagail.row_encoder import RowEncoder
 
 
 def encode_turns(encoder: RowEncoder, turns: TurnBatch, phi: Phi) -> np.ndarray:
     """``[T, R]`` rows of all turns; with ``phi="executed"``, of what the game carried out."""
-    actions = turns.actions
-    if phi == "executed" and not turns.participates.all():
-        actions = np.where(turns.participates, actions, encoder.last_choice)
+    actions = judged_actions(encoder, turns, phi)
     inputs = encoder.encode(turns.observations, actions, turns.next_observations)
     if encoder.shaping_discount is None:
         return inputs

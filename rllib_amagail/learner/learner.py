@@ -17,11 +17,8 @@ from rllib_amagail.learner.behaviour_cloning import (
     divergences,
     policy_parameters,
 )
-from rllib_amagail.learner.discriminator import discriminator_id
-from rllib_amagail.learner.discriminator_update import update_discriminator
-from rllib_amagail.learner.judged_rows import comparable_rows, encode_turns
+from rllib_amagail.learner.judging_learner import JudgingLearner
 from rllib_amagail.learner.kfac_steps import average_over_learners
-from rllib_amagail.learner.learner_base import LearnerBase
 from rllib_amagail.learner.mack_generator import (
     POLICY,
     VALUE,
@@ -30,18 +27,16 @@ from rllib_amagail.learner.mack_generator import (
 )
 from rllib_amagail.learner.optimizers import DEFAULT, agent_optimizers, discriminator_optimizer
 from rllib_amagail.learner.ppo_generator import ppo_loss, update_by_ppo
-from rllib_amagail.learner.relabelling import discriminator_rewards
 from rllib_amagail.learner.sharding import episodes_of
 from rllib_amagail.learner.step_metrics import log_steps
-from rllib_amagail.learner.true_rewards import CORRELATION, correlations_of_turns
 from rllib_amagail.learner.turns import TurnBatch
 
 _ANCHOR_LOGITS = "anchor_dist_inputs"
 _WATCHED = {"value targets": Postprocessing.VALUE_TARGETS, "advantages": Postprocessing.ADVANTAGES}
 
 
-class AMAGAILTorchLearner(LearnerBase):
-    """PPO's learner with a discriminator per agent module, and its rewards in place of the game's.
+class AMAGAILTorchLearner(JudgingLearner):
+    """PPO's learner with discriminators, and their rewards in place of the game's.
 
     Its config is an `AMAGAILConfig`.
     """
@@ -72,7 +67,8 @@ class AMAGAILTorchLearner(LearnerBase):
         episodes = episodes_of(training_data, episodes)
         self._look_at_demonstrations()  # line 3
         turns = self._collect_turns(episodes)  # lines 2, 5 and 10
-        shared = self._share_scarce_rows(turns)
+        judged = self._judge_jointly(turns)  # line 6, if one discriminator sees all agents
+        shared = self._share_scarce_rows(judged)
         for module_id, minibatches in self._agree_on_modules(shared):
             module_turns = shared[module_id]
             with self._finite(module_id, module_turns) as watch:
@@ -128,56 +124,6 @@ class AMAGAILTorchLearner(LearnerBase):
         return self._learner_connector(
             rl_module=self.module, batch={}, episodes=episodes, shared_data={}, metrics=self.metrics
         )
-
-    def _encode(self, module_id: str, turns: TurnBatch) -> torch.Tensor:
-        """``[T, R]`` discriminator rows."""
-        inputs = encode_turns(self._agents[module_id].encoder, turns, self.config.phi)
-        return torch.from_numpy(inputs).to(self._device)
-
-    def _update_discriminator(self, module_id: str, turns: TurnBatch, inputs: torch.Tensor) -> None:
-        if self.config.reward_source != "discriminator":
-            return
-        agent, name = self._agents[module_id], discriminator_id(module_id)
-        diagnostics = update_discriminator(
-            self.module[name],
-            self.get_optimizer(name),
-            agent.rows_to_judge(),
-            inputs[torch.from_numpy(comparable_rows(agent.encoder, turns))],
-            steps=self.config.discriminator_steps,
-            batch_size=self.config.discriminator_batch_size,
-            penalty_coeff=self.config.gradient_penalty,
-            input_noise=self.config.discriminator_input_noise,
-            group_lasso_coeff=self.config.discriminator_group_lasso,
-            rng=self._rng,
-        )
-        self.metrics.log_dict(diagnostics, key=module_id, window=1)
-
-    def _relabel(self, module_id: str, turns: TurnBatch, inputs: torch.Tensor) -> np.ndarray:
-        """``[T]`` rewards to learn from; the environment's stay visible in the results."""
-        if self.config.reward_source == "zero":
-            return np.zeros_like(turns.rewards)
-        rewards = turns.rewards
-        if self.config.reward_source == "discriminator":
-            discriminator = self.module[discriminator_id(module_id)]
-            rewards = discriminator_rewards(discriminator, inputs, self.config.reward_form)
-            found = correlations_of_turns(turns, rewards)
-            self.metrics.log_dict({CORRELATION: found}, key=module_id, window=1)
-        self.metrics.log_dict(
-            {
-                "reward_mean": float(rewards.mean()),
-                "reward_std": float(rewards.std()),
-                "env_reward_mean": float(turns.rewards.mean()),
-                "phi_share": turns.phi_share,
-            },
-            key=module_id,
-            window=1,
-        )
-        if not self.config.normalise_rewards:
-            return rewards
-        # Not recentred: that would change what the sign of a reward says about ending an episode.
-        moments = self._agents[module_id].reward_moments
-        moments.update(rewards)
-        return rewards / moments.deviation
 
     def _estimate_advantages(
         self, module_id: str, turns: TurnBatch, rewards: np.ndarray

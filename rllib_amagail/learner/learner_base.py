@@ -13,11 +13,14 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_amagail.actor_errors import TellsErrors
 from rllib_amagail.demonstrations import DemonstrationsError
+from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.agent_state import AgentState
 from rllib_amagail.learner.coefficients import follow_schedules, settings_kept
 from rllib_amagail.learner.discriminator import discriminator_id
+from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.expert_source import ExpertSource, expert_sources
 from rllib_amagail.learner.finite import FiniteWatch, require_finite
+from rllib_amagail.learner.joint_rows import JointStructure
 from rllib_amagail.learner.ppo_generator import agree_on_minibatches
 from rllib_amagail.learner.scarce_rows import deal_scarce_rows, gather_from_learners
 from rllib_amagail.learner.shared_demonstrations import explain_missing_file
@@ -37,14 +40,17 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
         """Build modules and optimizers, load the demonstrations, standardise D's inputs."""
         super().build()
         agents = sorted(mid for mid in self.module.keys() if self._is_agent(mid))  # noqa: SIM118
+        modules = {mid: self.module[mid].unwrapped() for mid in agents}
         self._agents = {
             mid: AgentState(
-                self.module[mid].unwrapped(),
-                self.config.discriminator_inputs,
-                self.config.shaping_discount(mid),
+                module, self.config.discriminator_inputs, self.config.shaping_discount(mid)
             )
-            for mid in agents
+            for mid, module in modules.items()
         }
+        spaces = {mid: (m.observation_space, m.action_space) for mid, m in modules.items()}
+        self._structure = JointStructure.from_config(self.config, spaces)
+        self._joint_expert_rows: ExpertRows | None = None  # of this learner's share
+        self._joint_expert_inputs: torch.Tensor  # [K, R] of them
         # Learners draw different rows of their different shares.
         entropy = None if self.config.seed is None else [self.config.seed, self._learner_index]
         self._rng = np.random.default_rng(entropy)
@@ -129,9 +135,15 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
         except DemonstrationsError as error:
             raise explain_missing_file(self.config.demonstrations, error) from error
         if self.config.reward_source == "discriminator":
-            for module_id in self._agents:
-                discriminator = self.module[discriminator_id(module_id)].unwrapped()
-                discriminator.standardise_with(self._all_rows.rows[module_id].inputs)
+            for judge, rows_id in self._judges().items():
+                discriminator = self.module[judge].unwrapped()
+                discriminator.standardise_with(self._all_rows.rows[rows_id].inputs)
+
+    def _judges(self) -> dict[str, str]:
+        """Discriminator to where its expert rows are."""
+        if self._structure is not None:
+            return {JOINT: JOINT}
+        return {discriminator_id(module_id): module_id for module_id in self._agents}
 
     def _own_rows_drawn(self) -> None:
         """Count what the discriminators have drawn in an epoch."""
@@ -159,6 +171,11 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
             if agent.expert_rows is not rows:
                 agent.expert_rows = rows
                 agent.expert_inputs = torch.from_numpy(rows.inputs).to(self._device)
+        if self._structure is not None:
+            joint = self._own_rows.rows[JOINT]
+            if self._joint_expert_rows is not joint:
+                self._joint_expert_rows = joint
+                self._joint_expert_inputs = torch.from_numpy(joint.inputs).to(self._device)
 
     def get_state(
         self,

@@ -14,7 +14,9 @@ from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.typing import EpisodeType
 
+from rllib_amagail.learner.expert_rows import Phi
 from rllib_amagail.learner.turns import TurnBatch
+from rllib_amagail.row_encoder import RowEncoder
 
 
 def filter_phi(turns: TurnBatch, gamma: float = 1.0) -> TurnBatch:
@@ -37,6 +39,13 @@ def filter_phi(turns: TurnBatch, gamma: float = 1.0) -> TurnBatch:
     waited = (turns.rounds - turns.rounds[latest_turn])[credited]
     np.add.at(rewards, latest_turn[credited], gamma**waited * turns.rewards[credited])
     return turns.keep_rows(keep, rewards)
+
+
+def judged_actions(encoder: RowEncoder, turns: TurnBatch, phi: Phi) -> np.ndarray:
+    """``[T, ...]`` what was chosen, or with ``phi="executed"`` what was carried out."""
+    if phi == "executed" and not turns.participates.all():
+        return np.where(turns.participates, turns.actions, encoder.last_choice)
+    return turns.actions
 
 
 class FilterPhi(ConnectorV2):

@@ -9,7 +9,9 @@ from typing import Any
 import gymnasium as gym
 
 from rllib_amagail.demonstrations import Demonstrations
+from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.expert_rows import ExpertRows, Phi
+from rllib_amagail.learner.joint_rows import JointRows, JointStructure
 from rllib_amagail.row_encoder import DiscriminatorInputs
 
 
@@ -23,6 +25,7 @@ class RowSorter:
         phi: what becomes of phi.
         judged: what the discriminators see of a turn.
         shaping_discounts: module -> gamma of the shaping term in its rewards; None without one.
+        structure: of joint rows, which are sorted under `JOINT`; None without them.
     """
 
     agents: Mapping[str, tuple[str, ...]]
@@ -30,6 +33,7 @@ class RowSorter:
     phi: Phi
     judged: DiscriminatorInputs
     shaping_discounts: Mapping[str, float | None]
+    structure: JointStructure | None = None
 
     @classmethod
     def from_config(
@@ -48,7 +52,8 @@ class RowSorter:
         taught = {module_id: tuple(names) for module_id, names in agents_of.items() if names}
         spaces = {m: (modules[m].observation_space, modules[m].action_space) for m in taught}
         discounts = {module_id: config.shaping_discount(module_id) for module_id in taught}
-        return cls(taught, spaces, config.phi, config.discriminator_inputs, discounts)
+        structure = JointStructure.from_config(config, spaces)
+        return cls(taught, spaces, config.phi, config.discriminator_inputs, discounts, structure)
 
     def sort(self, demonstrations: Demonstrations) -> dict[str, ExpertRows]:
         """The rows of every module.
@@ -56,10 +61,11 @@ class RowSorter:
         Raises:
             DemonstrationsError: see `ExpertRows.collect`.
         """
-        return {
+        found = {
             module_id: ExpertRows.collect(demonstrations, agents, *self._how(module_id))
             for module_id, agents in self.agents.items()
         }
+        return found | self._joint(demonstrations)
 
     def sort_part(self, demonstrations: Demonstrations) -> dict[str, ExpertRows]:
         """The rows of the modules that have some: a part need not have a turn of every agent.
@@ -71,7 +77,8 @@ class RowSorter:
             module_id: ExpertRows.gather(demonstrations, agents, *self._how(module_id))
             for module_id, agents in self.agents.items()
         }
-        return {module_id: rows for module_id, rows in found.items() if rows is not None}
+        some = {module_id: rows for module_id, rows in found.items() if rows is not None}
+        return some | self._joint(demonstrations)
 
     def join(self, parts: list[dict[str, ExpertRows]], num_episodes: int) -> dict[str, ExpertRows]:
         """The rows of every module in several parts, which `sort_part` sorted.
@@ -80,10 +87,18 @@ class RowSorter:
             DemonstrationsError: a module has nothing to learn from in ``num_episodes`` episodes.
         """
         joined = {}
-        for module_id, agents in self.agents.items():
+        everybody = {JOINT: tuple(self.structure.view.order)} if self.structure else {}
+        for module_id, agents in {**self.agents, **everybody}.items():
             rows = [part[module_id] for part in parts if module_id in part]
             joined[module_id] = ExpertRows.join(rows, agents, num_episodes)
         return joined
+
+    def _joint(self, demonstrations: Demonstrations) -> dict[str, ExpertRows]:
+        if self.structure is None:
+            return {}
+        action_spaces = {module_id: spaces[1] for module_id, spaces in self.spaces.items()}
+        rows = JointRows.of_demonstrations(self.structure, demonstrations, action_spaces)
+        return {JOINT: rows.expert_rows()}
 
     def _how(
         self, module_id: str

@@ -62,6 +62,12 @@ def deal_scarce_rows(
     return dealt
 
 
+def share_rows(rows: np.ndarray, gather: Gather) -> np.ndarray:
+    """``[Q, R]`` rows of this learner; those of all, if some learner has none."""
+    counts = gather(len(rows))
+    return rows if min(counts) > 0 else np.concatenate(gather(rows))
+
+
 def join_turns(batches: Sequence[TurnBatch]) -> TurnBatch:
     """The turns of several batches of a module in one, ``[sum of T, ...]``."""
     columns: dict[str, Any] = {}

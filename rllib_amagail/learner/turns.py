@@ -47,6 +47,7 @@ class TurnBatch:
     games: np.ndarray  # [S] id of the multi-agent episode; its chunks have the same
     others: np.ndarray | None = None  # [T, J] what a joint critic sees of the other agents
     final_others: np.ndarray | None = None  # [S, J]
+    learned_rewards: np.ndarray | None = None  # [T] where a joint discriminator has judged
 
     ROW_FIELDS = (
         "observations",
@@ -57,6 +58,7 @@ class TurnBatch:
         "rounds",
         "participates",
         "others",
+        "learned_rewards",
     )
 
     def __post_init__(self) -> None:
@@ -117,13 +119,13 @@ class TurnBatch:
     def keep_rows(self, keep: np.ndarray, rewards: np.ndarray) -> TurnBatch:
         """A batch of the rows where ``keep`` (``[T]`` bool), with ``rewards`` (``[T]``) instead.
 
-        Agent episodes that lose all their rows are dropped, and what a joint critic sees, because
-        it depends on all rows.
+        Agent episodes that lose all their rows are dropped, and what depends on all rows: what a
+        joint critic sees and a joint discriminator found.
         """
         kept = {
             name: getattr(self, name)[keep]
             for name in self.ROW_FIELDS
-            if name not in ("rewards", "others")
+            if name not in ("rewards", "others", "learned_rewards")
         }
         starts = np.concatenate([[0], np.cumsum(keep)])[self.segment_starts]
         alive = np.diff(starts) > 0
@@ -139,6 +141,7 @@ class TurnBatch:
             games=self.games[alive],
             others=None,
             final_others=None,
+            learned_rewards=None,
         )
 
 
