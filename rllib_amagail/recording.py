@@ -24,6 +24,7 @@ from rllib_amagail.demonstrations import (
     DemonstrationsError,
     concatenate,
 )
+from rllib_amagail.envs.past_turns_env import PastTurnsEnv
 from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.recorded_episodes import OpenEpisodes, RecordedGame
 from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
@@ -126,7 +127,7 @@ def _play(
             "ray": ray.__version__,
         }
         game = RecordedGame.of(env, algorithm.config, provenance)
-        if isinstance(env, TurnBasedEnv):
+        if isinstance(env, TurnBasedEnv | PastTurnsEnv):
             env.show_everyone = True
         for _ in range(num_episodes):
             yield episodes_to_demonstrations(game, runner.sample(num_episodes=1, explore=explore))

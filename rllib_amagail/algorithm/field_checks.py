@@ -36,6 +36,7 @@ _SMALLEST: Mapping[str, float] = {
     "bc_anchor": 0.0,
     "bc_loss_coeff": 0.0,
     "value_only_iterations": 0,
+    "past_turns": 0,
     "kfac_damping": 0.0,
     "kfac_value_steps": 1,
 }
@@ -76,6 +77,12 @@ def check_fields(config: Any) -> None:
                 f"reward_shaping is True and {name} is {found!r}; expected {name} "
                 f"{' or '.join(map(repr, allowed))}, or reward_shaping=False"
             )
+    if config.shown_past and config.phi != "filtered":
+        raise ValueError(
+            f"past_turns is {config.past_turns}, elapsed_rounds {config.elapsed_rounds} and phi "
+            f"{config.phi!r}, with which every round is a turn; expected phi='filtered', or "
+            "past_turns=0 and elapsed_rounds=False"
+        )
     if config.batches_ahead and not config.in_evaluation:
         _check_sampling_ahead(config)
     if config.num_demonstrations is not None and config.num_demonstrations < 1:

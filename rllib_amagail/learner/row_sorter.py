@@ -9,7 +9,9 @@ from typing import Any
 import gymnasium as gym
 
 from rllib_amagail.demonstrations import Demonstrations
+from rllib_amagail.demonstrations.past_turns import with_history
 from rllib_amagail.learner.expert_rows import ExpertRows, Phi
+from rllib_amagail.past_turns import History
 from rllib_amagail.row_encoder import DiscriminatorInputs
 
 
@@ -23,6 +25,7 @@ class RowSorter:
         phi: what becomes of phi.
         judged: what the discriminators see of a turn.
         shaping_discounts: module -> gamma of the shaping term in its rewards; None without one.
+        history: what the rows are to show of the agents' past.
     """
 
     agents: Mapping[str, tuple[str, ...]]
@@ -30,6 +33,7 @@ class RowSorter:
     phi: Phi
     judged: DiscriminatorInputs
     shaping_discounts: Mapping[str, float | None]
+    history: History
 
     @classmethod
     def from_config(
@@ -48,14 +52,16 @@ class RowSorter:
         taught = {module_id: tuple(names) for module_id, names in agents_of.items() if names}
         spaces = {m: (modules[m].observation_space, modules[m].action_space) for m in taught}
         discounts = {module_id: config.shaping_discount(module_id) for module_id in taught}
-        return cls(taught, spaces, config.phi, config.discriminator_inputs, discounts)
+        judged = config.discriminator_inputs
+        return cls(taught, spaces, config.phi, judged, discounts, config.shown_past)
 
     def sort(self, demonstrations: Demonstrations) -> dict[str, ExpertRows]:
         """The rows of every module.
 
         Raises:
-            DemonstrationsError: see `ExpertRows.collect`.
+            DemonstrationsError: see `ExpertRows.collect` and `with_past_turns`.
         """
+        demonstrations = with_history(demonstrations, self.history)
         return {
             module_id: ExpertRows.collect(demonstrations, agents, *self._how(module_id))
             for module_id, agents in self.agents.items()
@@ -65,8 +71,9 @@ class RowSorter:
         """The rows of the modules that have some: a part need not have a turn of every agent.
 
         Raises:
-            DemonstrationsError: see `ExpertRows.collect`; not for missing turns.
+            DemonstrationsError: as `sort`; not for missing turns.
         """
+        demonstrations = with_history(demonstrations, self.history)
         found = {
             module_id: ExpertRows.gather(demonstrations, agents, *self._how(module_id))
             for module_id, agents in self.agents.items()
