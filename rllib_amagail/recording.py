@@ -2,7 +2,7 @@
 
 A recording is dense where the environment can show it: `TurnBasedEnv` shows every agent in every
 round, and an agent that does not participate is recorded with phi. Other environments are recorded
-as they are, turns only.
+as they are, turns only; so are recurrent policies, which must not see other rounds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rllib_amagail.demonstrations import (
     DemonstrationsError,
     concatenate,
 )
+from rllib_amagail.envs.past_turns_env import PastTurnsEnv
 from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.recorded_episodes import OpenEpisodes, RecordedGame
 from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
@@ -126,7 +127,8 @@ def _play(
             "ray": ray.__version__,
         }
         game = RecordedGame.of(env, algorithm.config, provenance)
-        if isinstance(env, TurnBasedEnv):
+        is_recurrent = runner.module.is_stateful()  # and would step in rounds that are no turns
+        if isinstance(env, TurnBasedEnv | PastTurnsEnv) and not is_recurrent:
             env.show_everyone = True
         for _ in range(num_episodes):
             yield episodes_to_demonstrations(game, runner.sample(num_episodes=1, explore=explore))

@@ -41,7 +41,7 @@ class RowEncoder:
         self.feature_size = ObservationLayout.from_space(observation_space).feature_size
         self._actions = ActionLayout.from_space(action_space)
         widths = {
-            "state_action": sum(self._actions.sizes) or self._actions.low.size,
+            "state_action": self._actions.feature_size,
             "state": 0,
             "state_pair": self.feature_size,
         }
@@ -78,7 +78,7 @@ class RowEncoder:
         inputs[:, : self.feature_size] = features
         if self.judged == "state_action":
             assert actions is not None
-            self._write_actions(actions, inputs)
+            inputs[:, self.feature_size :] = self._actions.features(actions)
         elif self.judged == "state_pair":
             assert next_observations is not None
             inputs[:, self.feature_size :] = next_observations[:, : self.feature_size] - features
@@ -112,15 +112,4 @@ class RowEncoder:
 
     def action_columns(self, actions: np.ndarray) -> np.ndarray:
         """``[B, A]`` float32: the part of "state_action" inputs that follows the features."""
-        features = np.zeros((len(actions), self.feature_size), np.float32)
-        return self.encode(features, actions)[:, self.feature_size :]
-
-    def _write_actions(self, actions: np.ndarray, inputs: np.ndarray) -> None:
-        rows = actions.reshape(len(inputs), -1)
-        if self._actions.sizes:
-            starts = np.cumsum([0, *self._actions.sizes[:-1]])
-            hot = rows - self._actions.low + starts + self.feature_size
-            np.put_along_axis(inputs, hot.astype(np.int64), 1.0, axis=1)
-        else:
-            bounded = np.clip(rows, self._actions.low, self._actions.high)
-            inputs[:, self.feature_size :] = bounded
+        return self._actions.features(actions)

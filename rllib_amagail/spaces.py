@@ -123,6 +123,24 @@ class ActionLayout:
         """M, the columns of an action mask: n choices, or all components' one after the other."""
         return sum(self.sizes)
 
+    @property
+    def feature_size(self) -> int:
+        """A, the columns of `features`."""
+        return sum(self.sizes) or self.low.size
+
+    def features(self, actions: np.ndarray) -> np.ndarray:
+        """What networks see of canonical actions [K, ...]: [K, A] float32.
+
+        One-hot per choice, or clipped to its bounds for a Box: what the environment executes.
+        """
+        rows = actions.reshape(len(actions), self.low.size)
+        if not self.sizes:
+            return np.clip(rows, self.low, self.high).astype(np.float32)
+        hot = (rows - self.low + _offsets(np.array(self.sizes, np.int64))).astype(np.int64)
+        columns = np.zeros((len(rows), self.feature_size), np.float32)
+        np.put_along_axis(columns, hot, 1.0, axis=1)
+        return columns
+
     def encode(self, actions: Any, what: str = "actions") -> np.ndarray:
         """Bring K actions (list or array, [K, ...]) to the canonical array; ranges: see `check`.
 

@@ -149,9 +149,20 @@ def test_actions_that_do_not_start_at_zero_are_refused() -> None:
         config.validate()
 
 
-def test_recurrent_policies_are_refused_for_now() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("generator", "mack"),
+        ("critic", "joint"),
+        ("reward_shaping", True),
+        ("batch_mode", "truncate_episodes"),
+    ],
+)
+def test_what_recurrent_policies_cannot_be_combined_with(name: str, value: Any) -> None:
     config = small_config().rl_module(model_config={"use_lstm": True})
-    with pytest.raises(ValueError, match="recurrent"):
+    config.env_runners(batch_mode="complete_episodes")
+    config.imitation(reward_form="airl").update_from_dict({name: value})
+    with pytest.raises(ValueError, match=f"use_lstm is True and {name} is {value!r}"):
         config.validate()
 
 

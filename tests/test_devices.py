@@ -21,7 +21,8 @@ ROWS = ExpertRows(
 
 
 def test_rows_are_drawn_with_their_actions() -> None:
-    observations, actions = ROWS.draw(50, np.random.default_rng(0), torch.device("cpu"))
+    drawn = ROWS.draw(50, np.random.default_rng(0), torch.device("cpu"))
+    observations, actions = drawn["obs"], drawn["actions"]
     assert torch.equal(observations[:, 0], 2.0 * actions)
     assert sorted(set(actions.tolist())) == list(range(6))
 
@@ -30,7 +31,7 @@ def test_another_device_keeps_the_rows_and_gathers() -> None:
     """The device "meta" has shapes and no numbers, and refuses to be mixed with the CPU's."""
     meta = torch.device("meta")
     drawn = [ROWS.draw(50, np.random.default_rng(0), meta) for _ in range(2)]
-    for observations, actions in drawn:
+    for observations, actions in (columns.values() for columns in drawn):
         assert (observations.device, actions.device) == (meta, meta)
         assert (observations.shape, actions.shape) == ((50, 2), (50,))
     held = vars(ROWS)["_held_on_device"]

@@ -28,6 +28,7 @@ from rllib_amagail.learner.joint_view import JointView
 from rllib_amagail.learner.row_sorter import RowSorter
 from rllib_amagail.learner.scarce_rows import share_rows
 from rllib_amagail.learner.turns import TurnBatch
+from rllib_amagail.past_turns import History
 from rllib_amagail.recorded_episodes import RecordedGame
 from rllib_amagail.recording import episodes_to_demonstrations
 from tests.test_algorithm import learner_numbers, small_config, train
@@ -145,6 +146,7 @@ def test_expert_rows_of_parts_join_to_those_of_the_whole() -> None:
         "filtered",
         "state_action",
         dict.fromkeys(whole.agents),
+        History(),
         structure,
     )
     parts = [sorter.sort_part(whole.select(chosen)) for chosen in ([0, 1, 2, 3], [4, 5])]

@@ -15,6 +15,7 @@ from rllib_amagail import AMAGAILConfig, Demonstrations, DemonstrationsError, Mu
 from rllib_amagail.demonstrations import Catalogue
 from rllib_amagail.learner.expert_source import StreamedRows
 from rllib_amagail.learner.row_sorter import RowSorter
+from rllib_amagail.past_turns import History
 from tests.toys import CHOICES, echo_demonstrations, register_echo
 
 SEEN = gym.spaces.Box(0.0, 1.0, (CHOICES,), np.float32)
@@ -43,6 +44,7 @@ def streamed(recording: Path, **options: Any) -> StreamedRows:
         phi="filtered",
         discriminator_inputs="state_action",
         discriminator_structure="decentralised",
+        shown_past=History(),
         shaping_discount=lambda module_id: None,
     )
     module = SimpleNamespace(observation_space=SEEN, action_space=gym.spaces.Discrete(CHOICES))

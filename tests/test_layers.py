@@ -16,6 +16,7 @@ LAYERS = {
     "kfac": 0,
     "running_moments": 0,
     "actor_errors": 2,
+    "past_turns": 1,
     "player_functions": 0,
     "action_modes": 0,
     "turn_estimation": 0,

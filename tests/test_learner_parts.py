@@ -27,6 +27,7 @@ from rllib_amagail.learner.ppo_generator import (
 from rllib_amagail.learner.relabelling import discriminator_rewards
 from rllib_amagail.learner.sharding import EpisodeShards, episodes_of
 from rllib_amagail.learner.turns import TurnBatch
+from rllib_amagail.past_turns import History
 from rllib_amagail.row_encoder import RowEncoder
 from rllib_amagail.running_moments import RunningMoments
 from tests.toys import CHOICES, HORIZON, echo_demonstrations
@@ -279,6 +280,7 @@ def test_learners_share_the_episodes_without_overlap() -> None:
         phi="filtered",
         discriminator_inputs="state_action",
         discriminator_structure="decentralised",
+        shown_past=History(),
     )
     module = SimpleNamespace(observation_space=SEEN, action_space=CHOOSE)
     modules = {"agent_1": module, "agent_2": module}

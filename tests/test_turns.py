@@ -22,6 +22,9 @@ AGENTS = ("a", "b")
 class _Module:
     observation_space = SPACE
 
+    def is_stateful(self) -> bool:
+        return False
+
 
 VIEW = JointView.from_spaces(
     {agent: agent for agent in AGENTS},

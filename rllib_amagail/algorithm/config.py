@@ -21,6 +21,7 @@ from rllib_amagail.algorithm.imitation_settings import ImitationSettings
 from rllib_amagail.algorithm.runner_choice import choose_env_runner
 from rllib_amagail.algorithm.structure_checks import check_game_structure
 from rllib_amagail.demonstrations import Catalogue, Demonstrations, bundled_path
+from rllib_amagail.demonstrations.past_turns import with_history
 from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.agent_module import OTHERS_SIZE, AgentModule
 from rllib_amagail.learner.discriminator import Discriminator, discriminator_id
@@ -166,9 +167,13 @@ class AMAGAILConfig(ImitationSettings):
         return catalogue if catalogue.num_bytes > self.demonstrations_memory else None
 
     def sample_demonstrations(self) -> Demonstrations:
-        """Z, or the first file of it where it is streamed; raises as `load_demonstrations`."""
+        """Z, or the first file of it where it is streamed, as policies see it.
+
+        Raises as `load_demonstrations` and `with_past_turns`.
+        """
         catalogue = self.streamed_demonstrations()
-        return self.load_demonstrations() if catalogue is None else catalogue.parts[0].load()
+        found = self.load_demonstrations() if catalogue is None else catalogue.parts[0].load()
+        return with_history(found, self.shown_past)
 
     def validate(self) -> None:
         """Check every field, look at the environment once, and check Z against it.

@@ -12,6 +12,7 @@ from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_amagail.demonstrations import Demonstrations
+from rllib_amagail.envs.past_turns_env import with_history
 from rllib_amagail.learner.expert_rows import Phi
 
 
@@ -57,6 +58,7 @@ def inspect_environment(config: AlgorithmConfig, phi: Phi) -> GameDescription:
                 f"environment {config.env!r} must set possible_agents, observation_spaces and "
                 f"action_spaces; found agents {agents}"
             )
+        env = with_history(env, config)
         for agent in agents:
             space = env.action_spaces[agent]
             if isinstance(space, gym.spaces.Discrete) and space.start != 0:

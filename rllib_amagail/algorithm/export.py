@@ -41,7 +41,15 @@ def export_learned(algorithm: AMAGAIL, folder: str | os.PathLike[str]) -> list[P
 
     Returns:
         The JSON files of the modules; each names its weights.
+
+    Raises:
+        ValueError: recurrent policies, whose states the files have no place for.
     """
+    if algorithm.config.model_config.get("use_lstm"):
+        raise ValueError(
+            "use_lstm is True; expected policies without states, which is what the files hold. "
+            "Keep recurrent policies as checkpoints: algorithm.save_to_path(...)"
+        )
     learners, config = algorithm.learner_group, algorithm.config
     state = learners.get_state()["learner"]
     acting = learners.get_state(inference_only=True)["learner"][COMPONENT_RL_MODULE]

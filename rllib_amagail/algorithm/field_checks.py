@@ -39,6 +39,7 @@ _SMALLEST: Mapping[str, float] = {
     "bc_anchor": 0.0,
     "bc_loss_coeff": 0.0,
     "value_only_iterations": 0,
+    "past_turns": 0,
     "kfac_damping": 0.0,
     "kfac_value_steps": 1,
 }
@@ -50,6 +51,15 @@ _BESIDE_SHAPING: Mapping[str, tuple[str, ...]] = {
     "generator": ("ppo",),
     "discriminator_inputs": ("state_action", "state"),
     "phi": ("filtered", "chosen"),
+}
+# Recurrent policies learn from sequences: K-FAC has no statistics for recurrent layers, a joint
+# critic and a shaping term none of the states that they would need. Where an episode is cut RLlib's
+# runner drops the states of agents that did not act in the last round.
+_BESIDE_LSTM: Mapping[str, tuple[Any, ...]] = {
+    "generator": ("ppo",),
+    "critic": ("own",),
+    "reward_shaping": (False,),
+    "batch_mode": ("complete_episodes",),
 }
 _POSITIVE = ("kfac_kl_clip", "kfac_discriminator_kl_clip")
 
@@ -80,6 +90,12 @@ def check_fields(config: Any) -> None:
                 f"{' or '.join(map(repr, allowed))}, or reward_shaping=False"
             )
     check_structure(config)
+    if config.shown_past and config.phi != "filtered":
+        raise ValueError(
+            f"past_turns is {config.past_turns}, elapsed_rounds {config.elapsed_rounds} and phi "
+            f"{config.phi!r}, with which every round is a turn; expected phi='filtered', or "
+            "past_turns=0 and elapsed_rounds=False"
+        )
     if config.batches_ahead and not config.in_evaluation:
         _check_sampling_ahead(config)
     if config.num_demonstrations is not None and config.num_demonstrations < 1:
@@ -93,8 +109,14 @@ def check_fields(config: Any) -> None:
     widths = config.discriminator_hiddens
     if not widths or min(widths) < 1:
         raise ValueError(f"discriminator_hiddens is {widths}; expected positive widths")
-    if config.model_config.get("use_lstm"):
-        raise ValueError("use_lstm: recurrent policies are not supported yet")
+    for name, allowed in _BESIDE_LSTM.items() if config.model_config.get("use_lstm") else ():
+        found = getattr(config, name)
+        if found not in allowed:
+            raise ValueError(
+                f"use_lstm is True and {name} is {found!r}; expected {name} "
+                f"{' or '.join(map(repr, allowed))}, or use_lstm=False, with past turns in its "
+                "place: .history(past_turns=...)"
+            )
     if config.model_config.get("vf_share_layers"):
         for name, found in (("generator", config.generator), ("critic", config.critic)):
             if found in ("mack", "joint"):

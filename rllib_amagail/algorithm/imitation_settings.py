@@ -16,6 +16,7 @@ from rllib_amagail.algorithm.generator_defaults import GENERATOR_DEFAULTS
 from rllib_amagail.demonstrations import Demonstrations
 from rllib_amagail.learner.expert_rows import Phi
 from rllib_amagail.learner.joint_rows import Structure
+from rllib_amagail.past_turns import History
 from rllib_amagail.row_encoder import DiscriminatorInputs
 
 
@@ -44,6 +45,8 @@ class ImitationSettings(PPOConfig):
         self.discriminator_structure: Structure = "decentralised"
         self.discriminator_input_noise = 0.0
         self.discriminator_group_lasso = 0.0
+        self.past_turns = 0
+        self.elapsed_rounds: bool | None = None
         for name, value in GENERATOR_DEFAULTS[self.generator].items():
             setattr(self, name, copy.deepcopy(value))
         self.bc_steps = 1000
@@ -176,6 +179,32 @@ class ImitationSettings(PPOConfig):
         """
         return self._set(locals())
 
+    def history(
+        self, *, past_turns: int = NotProvided, elapsed_rounds: bool | None = NotProvided
+    ) -> Self:
+        """Set what agents are shown of their own past, beside what they see: pi(a|s, h).
+
+        They are shown it in the game and in Z. Policies, V and D_w see the same; see
+        docs/history.md.
+
+        Args:
+            past_turns: k, how many of an agent's own latest turns: what it saw and what it did.
+            elapsed_rounds: how many rounds ago these were (without past turns: the latest one), and
+                the episode's beginning. None: if there are past turns.
+
+        Returns:
+            This config.
+        """
+        return self._set(locals())
+
+    @property
+    def shown_past(self) -> History:
+        """What agents are shown of their own past."""
+        elapsed_rounds = self.elapsed_rounds
+        if elapsed_rounds is None:
+            elapsed_rounds = self.past_turns > 0
+        return History(self.past_turns, elapsed_rounds)
+
     def _set(self, arguments: dict[str, Any]) -> Self:
         given = {k: v for k, v in arguments.items() if k != "self" and v is not NotProvided}
         if given.get("generator") in GENERATOR_DEFAULTS:
@@ -192,8 +221,8 @@ class ImitationSettings(PPOConfig):
 
 
 def imitation_fields() -> list[str]:
-    """The names of all fields that `imitation`, `kfac` and `sampling` set."""
+    """The names of all fields that `imitation`, `history`, `kfac` and `sampling` set."""
     settings = ImitationSettings
-    sections = (settings.imitation, settings.kfac, settings.sampling)
+    sections = (settings.imitation, settings.history, settings.kfac, settings.sampling)
     names = [name for section in sections for name in inspect.signature(section).parameters]
     return [name for name in names if name != "self"]

@@ -20,7 +20,15 @@ from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
 
 LOG_LIKELIHOOD = "log_likelihood"
 
-_OWN_FIELDS = {"demonstrations", "num_demonstrations", "phi", "bc_steps", "bc_batch_size"}
+_OWN_FIELDS = {
+    "demonstrations",
+    "num_demonstrations",
+    "phi",
+    "bc_steps",
+    "bc_batch_size",
+    "past_turns",
+    "elapsed_rounds",
+}
 
 
 class MultiAgentBCConfig(AMAGAILConfig):

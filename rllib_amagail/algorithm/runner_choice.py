@@ -18,10 +18,11 @@ _STEPWISE_HOOKS = ("on_episode_created", "on_episode_start", "on_episode_step")
 def choose_env_runner(config: AlgorithmConfig, is_batched: bool) -> type[EnvRunner]:
     """`BatchedEnvRunner` for batched environments, unless something needs RLlib's own runner.
 
-    Connectors between environment and module do, as do modules of the user's and callbacks in the
-    middle of episodes.
+    Connectors between environment and module do, as do recurrent policies, modules of the user's
+    and callbacks in the middle of episodes.
     """
-    if not is_batched or config._rl_module_spec is not None:
+    is_recurrent = config.model_config.get("use_lstm", False)
+    if not is_batched or is_recurrent or config._rl_module_spec is not None:
         return TurnEnvRunner
     callbacks = force_list(config.callbacks_class)
     for hook in _STEPWISE_HOOKS:

@@ -5,6 +5,7 @@ from rllib_amagail.demonstrations.catalogue import Catalogue
 from rllib_amagail.demonstrations.concatenation import concatenate
 from rllib_amagail.demonstrations.data import Demonstrations
 from rllib_amagail.demonstrations.errors import DemonstrationsError
+from rllib_amagail.demonstrations.past_turns import with_past_turns
 from rllib_amagail.demonstrations.record import AgentRecord
 from rllib_amagail.demonstrations.recorder import DemonstrationRecorder
 
@@ -16,4 +17,5 @@ __all__ = [
     "DemonstrationsError",
     "bundled_path",
     "concatenate",
+    "with_past_turns",
 ]

@@ -10,6 +10,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_amagail.advantages import turn_advantages
 from rllib_amagail.learner.agent_module import OTHERS
+from rllib_amagail.learner.sequences import SEQUENCE_STARTS
 from rllib_amagail.learner.turns import TurnBatch
 from rllib_amagail.running_moments import RunningMoments
 
@@ -43,6 +44,7 @@ def advantage_columns(
     seen = {Columns.OBS: np.concatenate([turns.observations, turns.final_observations])}
     if turns.others is not None:
         seen[OTHERS] = np.concatenate([turns.others, turns.final_others])
+    seen |= _sequence_columns(turns, with_final=True)
     with torch.no_grad():
         estimates = module.compute_values(
             {name: torch.from_numpy(column).to(device) for name, column in seen.items()}
@@ -71,4 +73,24 @@ def advantage_columns(
     }
     if turns.others is not None:
         columns[OTHERS] = turns.others
+    columns |= _sequence_columns(turns, with_final=False)
     return {name: torch.from_numpy(column).to(device) for name, column in columns.items()}
+
+
+def _sequence_columns(turns: TurnBatch, with_final: bool) -> dict[str, np.ndarray]:
+    """For a recurrent policy: agent episodes are sequences, a final observation is one of its own.
+
+    Args:
+        turns: T turns in S agent episodes.
+        with_final: append the S final observations.
+    """
+    if turns.states is None or turns.final_states is None:
+        return {}
+    starts = np.zeros(len(turns), bool)
+    starts[turns.segment_starts[:-1]] = True
+    if not with_final:
+        return {SEQUENCE_STARTS: starts, Columns.STATE_IN: turns.states}
+    return {
+        SEQUENCE_STARTS: np.append(starts, np.ones(len(turns.final_states), bool)),
+        Columns.STATE_IN: np.concatenate([turns.states, turns.final_states]),
+    }

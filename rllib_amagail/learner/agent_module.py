@@ -11,12 +11,19 @@ import torch
 import tree
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.models.base import ENCODER_OUT
+from ray.rllib.core.models.base import ACTOR, CRITIC, ENCODER_OUT
 from ray.rllib.core.models.torch.encoder import TorchMLPEncoder
 from ray.rllib.core.models.torch.heads import TorchMLPHead
 
+from rllib_amagail.learner.sequences import (
+    SEQUENCE_STARTS,
+    Sequences,
+    nested_states,
+    state_size,
+)
 from rllib_amagail.spaces import ObservationLayout
 
+MAX_SEQ_LEN = 20  # RLlib's default of the model config
 OTHERS = "others"  # column: what a joint critic sees of the other agents
 OTHERS_SIZE = "others_size"  # key of the model config: J, its width; 0 for no joint critic
 
@@ -77,7 +84,10 @@ class AgentModule(DefaultPPOTorchRLModule):
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         features, mask = self._split(batch[Columns.OBS])
-        if self._policy_layers:
+        if SEQUENCE_STARTS in batch:
+            actor = self._encode_sequences(features, batch)[ACTOR]
+            outputs = {Columns.ACTION_DIST_INPUTS: self.pi(actor)}
+        elif self._policy_layers:
             outputs = {Columns.ACTION_DIST_INPUTS: _through(self._policy_layers, features)}
         else:
             outputs = super()._forward(batch | {Columns.OBS: features}, **kwargs)
@@ -87,7 +97,14 @@ class AgentModule(DefaultPPOTorchRLModule):
         if self._has_joint_critic:
             return self._forward(batch)
         features, mask = self._split(batch[Columns.OBS])
-        outputs = super()._forward_train(batch | {Columns.OBS: features}, **kwargs)
+        if SEQUENCE_STARTS in batch:
+            encoded = self._encode_sequences(features, batch)
+            outputs = {
+                Columns.ACTION_DIST_INPUTS: self.pi(encoded[ACTOR]),
+                Columns.EMBEDDINGS: encoded[CRITIC],
+            }
+        else:
+            outputs = super()._forward_train(batch | {Columns.OBS: features}, **kwargs)
         return self._mask_logits(outputs, mask)
 
     def compute_values(
@@ -99,8 +116,35 @@ class AgentModule(DefaultPPOTorchRLModule):
             if self._has_joint_critic:
                 seen = {Columns.OBS: torch.cat([features, batch[OTHERS]], dim=1)}
                 embeddings = self.joint_encoder(seen)[ENCODER_OUT]
+            elif SEQUENCE_STARTS in batch:
+                embeddings = self._encode_sequences(features, batch)[CRITIC]
             batch = {**batch, Columns.OBS: features}
         return super().compute_values(batch, embeddings)
+
+    def _encode_sequences(
+        self, features: torch.Tensor, batch: dict[str, Any]
+    ) -> dict[str, torch.Tensor]:
+        """``[T, E]`` of actor and critic: a recurrent module goes through sequences of rows.
+
+        Gradients flow through at most ``max_seq_len`` rows; states go on through all.
+
+        Args:
+            features: ``[T, D]``.
+            batch: has the columns that `sequences` describes.
+        """
+        sequences, initial = Sequences(batch[SEQUENCE_STARTS]), self.get_initial_state()
+        padded = sequences.padded(features)
+        flat = padded.new_zeros((len(padded), state_size(initial)))
+        if Columns.STATE_IN in batch:
+            flat = batch[Columns.STATE_IN][sequences.first_rows]
+        states = nested_states(initial, flat)
+        encoded: dict[str, list[torch.Tensor]] = {ACTOR: [], CRITIC: []}
+        for piece in padded.split(self.model_config.get("max_seq_len", MAX_SEQ_LEN), dim=1):
+            found = self.encoder({Columns.OBS: piece, Columns.STATE_IN: states})
+            states = tree.map_structure(torch.Tensor.detach, found[Columns.STATE_OUT])
+            for name, parts in encoded.items():
+                parts.append(found[ENCODER_OUT][name])
+        return {name: sequences.rows(torch.cat(parts, dim=1)) for name, parts in encoded.items()}
 
     def _layers_of_policy(self) -> list[torch.nn.Module]:
         """The layers from features to action distribution, if they are a plain chain; else none.
@@ -116,19 +160,30 @@ class AgentModule(DefaultPPOTorchRLModule):
         return [*encoder.net.mlp, *self.pi.net.mlp]  # a list: they are registered already
 
     def _split(self, observations: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Features ``[B, D]`` and mask ``[B, M]`` (None without one)."""
+        """Features ``[B, D]`` and mask ``[B, M]`` (None without one).
+
+        What a recurrent policy is given to act has one more axis, time: ``[B, 1, ...]``.
+        """
+        if self.is_stateful() and not self._are_rows(observations):
+            untimed = tree.map_structure(lambda part: part.squeeze(1), observations)
+            features, mask = self._split_rows(untimed)
+            return features[:, None], None if mask is None else mask[:, None]
+        return self._split_rows(observations)
+
+    def _split_rows(self, observations: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         size, mask_size = self._layout.feature_size, self._layout.mask_size
-        if not (
-            isinstance(observations, torch.Tensor)
-            and observations.ndim == 2
-            and observations.shape[1] == size + mask_size
-        ):
+        if not self._are_rows(observations):
             arrays = tree.map_structure(lambda t: t.cpu().numpy(), observations)
             flat = torch.from_numpy(self._layout.flatten(arrays))
             observations = flat.to(next(self.parameters()).device)
         if mask_size == 0:
             return observations.float(), None
         return observations[:, :size], observations[:, size:] > 0.5
+
+    def _are_rows(self, observations: Any) -> bool:
+        """Whether these are flat rows ``[B, F]``, as learners have them."""
+        width = self._layout.feature_size + self._layout.mask_size
+        return isinstance(observations, torch.Tensor) and observations.shape[1:] == (width,)
 
     @staticmethod
     def _mask_logits(outputs: dict[str, Any], mask: torch.Tensor | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from rllib_amagail.learner.expert_rows import ExpertRows
 from rllib_amagail.learner.expert_source import ExpertSource
 from rllib_amagail.learner.finite import require_finite
+from rllib_amagail.learner.sequences import POLICY_INPUTS
 
 LOSS = "negative_log_likelihood"
 MAX_MEASURED_ROWS = 20_000
@@ -120,16 +121,17 @@ def cloning_loss(
         rng: draws them.
     """
     device = next(module.parameters()).device
-    observations, actions = rows.draw(batch_size, rng, device)
-    outputs = module.forward_train({Columns.OBS: observations})
+    batch = rows.draw(batch_size, rng, device, whole_episodes=module.is_stateful())
+    outputs = module.forward_train(batch)
     policy = module.get_train_action_dist_cls().from_logits(outputs[Columns.ACTION_DIST_INPUTS])
-    return -policy.logp(actions).mean()
+    return -policy.logp(batch[Columns.ACTIONS]).mean()
 
 
 def measure_fit(module: RLModule, rows: ExpertRows) -> dict[str, float]:
     """How well a policy fits expert rows.
 
-    Of more than `MAX_MEASURED_ROWS` rows it takes as many, evenly spaced.
+    Of more than `MAX_MEASURED_ROWS` rows it takes as many, evenly spaced; for a recurrent policy
+    the first ones.
 
     Args:
         module: the policy.
@@ -141,10 +143,12 @@ def measure_fit(module: RLModule, rows: ExpertRows) -> dict[str, float]:
     """
     assert rows.actions is not None
     device = next(module.parameters()).device
-    every = -(-len(rows) // MAX_MEASURED_ROWS)
-    observations = torch.from_numpy(rows.observations[::every]).to(device)
-    actions = torch.from_numpy(rows.actions[::every]).to(device)
-    inputs = policy_parameters(module, {Columns.OBS: observations})
+    measured = np.arange(0, len(rows), -(-len(rows) // MAX_MEASURED_ROWS))
+    if module.is_stateful():
+        measured = np.arange(min(len(rows), MAX_MEASURED_ROWS))
+    batch = rows.take(measured, device, as_sequences=module.is_stateful())
+    actions = batch[Columns.ACTIONS]
+    inputs = policy_parameters(module, batch)
     policy = module.get_train_action_dist_cls().from_logits(inputs)
     found = {LOSS: -float(policy.logp(actions).mean())}
     if not actions.is_floating_point():
@@ -163,9 +167,12 @@ def frozen_copy(module: RLModule) -> RLModule:
 
 
 def policy_parameters(module: RLModule, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """``[T, K]`` parameters of a policy's action distributions, without gradients."""
+    """``[T, K]`` parameters of a policy's action distributions, without gradients.
+
+    A recurrent policy goes through whole sequences, from the states in which they begin.
+    """
     with torch.no_grad():
-        outputs = module.forward_inference({Columns.OBS: batch[Columns.OBS]})
+        outputs = module.forward_inference({k: batch[k] for k in POLICY_INPUTS if k in batch})
     return outputs[Columns.ACTION_DIST_INPUTS]
 
 

@@ -9,8 +9,10 @@ from typing import Any, Literal, get_args
 import gymnasium as gym
 import numpy as np
 import torch
+from ray.rllib.core.columns import Columns
 
 from rllib_amagail.demonstrations import AgentRecord, Demonstrations, DemonstrationsError
+from rllib_amagail.learner.sequences import SEQUENCE_STARTS, rows_of_sequences
 from rllib_amagail.row_encoder import DiscriminatorInputs, RowEncoder
 
 Phi = Literal["filtered", "chosen", "executed"]
@@ -26,27 +28,63 @@ class ExpertRows:
     actions: np.ndarray | None  # [K, ...] in the module's action space; None: not recorded
     inputs: np.ndarray  # [K', R] discriminator rows; K' < K if they need s'
     is_judged: np.ndarray  # [K] bool, from which of the K rows they are
+    starts: np.ndarray | None = None  # [K] bool, the first row of an agent in an episode
 
     def __len__(self) -> int:
         return len(self.observations)
 
     def draw(
-        self, size: int, rng: np.random.Generator, device: torch.device
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """``size`` random observations and their actions, drawn with replacement, on ``device``.
+        self,
+        size: int,
+        rng: np.random.Generator,
+        device: torch.device,
+        whole_episodes: bool = False,
+    ) -> dict[str, torch.Tensor]:
+        """Columns of ``size`` rows, drawn at random and with replacement; see `take`.
 
-        Another device than the CPU gets all rows at the first draw and picks among them itself.
+        Args:
+            size: rows. Of whole episodes as many as have so many rows on average.
+            rng: draws them.
+            device: where they are wanted.
+            whole_episodes: draw episodes of an agent, with all their rows in order.
+        """
+        if not whole_episodes:
+            return self.take(rng.integers(len(self), size=size), device)
+        assert self.starts is not None
+        first_rows = np.flatnonzero(self.starts)
+        count = max(1, round(size * len(first_rows) / len(self)))
+        drawn = rows_of_sequences(first_rows, len(self), rng.integers(len(first_rows), size=count))
+        return self.take(drawn, device, as_sequences=True)
+
+    def take(
+        self, rows: np.ndarray, device: torch.device, as_sequences: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """Observations and actions of some rows, on ``device``.
+
+        Another device than the CPU gets all rows at the first call and picks among them itself.
+
+        Args:
+            rows: their indices.
+            device: where they are wanted.
+            as_sequences: also tell where episodes begin, for recurrent policies.
         """
         assert self.actions is not None
-        drawn = rng.integers(len(self), size=size)
+        names = (Columns.OBS, Columns.ACTIONS)
+        columns: dict[str, torch.Tensor]
         if device.type == "cpu":
-            return torch.from_numpy(self.observations[drawn]), torch.from_numpy(self.actions[drawn])
-        held = vars(self).get(_HELD)
-        if held is None or held[0].device != device:
-            held = [torch.tensor(c, device=device) for c in (self.observations, self.actions)]
-            object.__setattr__(self, _HELD, held)
-        observations, actions = (column[torch.tensor(drawn, device=device)] for column in held)
-        return observations, actions
+            arrays = (self.observations, self.actions)
+            columns = {n: torch.from_numpy(a[rows]) for n, a in zip(names, arrays, strict=True)}
+        else:
+            held = vars(self).get(_HELD)
+            if held is None or held[0].device != device:
+                held = [torch.tensor(c, device=device) for c in (self.observations, self.actions)]
+                object.__setattr__(self, _HELD, held)
+            picked = torch.tensor(rows, device=device)
+            columns = {name: column[picked] for name, column in zip(names, held, strict=True)}
+        if as_sequences:
+            assert self.starts is not None
+            columns[SEQUENCE_STARTS] = torch.tensor(self.starts[rows], device=device)
+        return columns
 
     @classmethod
     def collect(
@@ -97,7 +135,8 @@ class ExpertRows:
             if len(observations) == 0:
                 continue
             inputs, is_judged = _judged(encoder, record, observations, actions)
-            parts.append(cls(observations, actions, inputs, is_judged))
+            starts = np.diff(record.episode, prepend=-1) != 0
+            parts.append(cls(observations, actions, inputs, is_judged, starts))
         return cls._concatenate(parts) if parts else None
 
     @classmethod

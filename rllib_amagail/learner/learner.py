@@ -11,6 +11,7 @@ from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from rllib_amagail.learner.advantage_columns import advantage_columns
+from rllib_amagail.learner.agent_module import MAX_SEQ_LEN
 from rllib_amagail.learner.behaviour_cloning import (
     Clone,
     clone_behaviours,
@@ -27,6 +28,7 @@ from rllib_amagail.learner.mack_generator import (
 )
 from rllib_amagail.learner.optimizers import DEFAULT, agent_optimizers, discriminator_optimizer
 from rllib_amagail.learner.ppo_generator import ppo_loss, update_by_ppo
+from rllib_amagail.learner.sequences import in_pieces
 from rllib_amagail.learner.sharding import episodes_of
 from rllib_amagail.learner.step_metrics import log_steps
 from rllib_amagail.learner.turns import TurnBatch
@@ -174,7 +176,7 @@ class AMAGAILTorchLearner(JudgingLearner):
         loss = update_by_ppo(
             loss_of,
             self.get_optimizer(module_id),
-            batch,
+            in_pieces(batch, module.unwrapped().model_config.get("max_seq_len", MAX_SEQ_LEN)),
             epochs=config.num_epochs,
             minibatches=minibatches,
             grad_clip=config.grad_clip,

@@ -73,7 +73,11 @@ def _rows_from_columns(columns: dict[str, Any]) -> dict[str, ExpertRows]:
             found.setdefault(module_id, {})[name] = np.asarray(column)
     return {
         module_id: ExpertRows(
-            rows["observations"], rows.get("actions"), rows["inputs"], rows["is_judged"]
+            rows["observations"],
+            rows.get("actions"),
+            rows["inputs"],
+            rows["is_judged"],
+            rows.get("starts"),
         )
         for module_id, rows in found.items()
     }

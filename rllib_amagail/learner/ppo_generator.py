@@ -16,6 +16,8 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
+from rllib_amagail.learner.sequences import SEQUENCE_STARTS, rows_of_sequences
+
 
 def agree_on_minibatches(
     rows: Sequence[int], minibatch_size: int | None, distributed: bool
@@ -56,23 +58,32 @@ def update_by_ppo(
 ) -> float:
     """Minimise ``loss_of`` over ``epochs`` passes, each split into ``minibatches`` random parts.
 
+    Sequences (`sequences`) stay whole; without any, every row is one of its own.
+
     Args:
         loss_of: maps a minibatch to its scalar loss.
         optimizer: of the module's parameters.
         batch: columns ``[T, ...]``.
         epochs: passes over the rows.
-        minibatches: parts of a pass, of equal size up to one row.
+        minibatches: parts of a pass, of equal size up to one row or sequence. If there are fewer
+            sequences, some are taken twice, because other learners wait for the steps.
         grad_clip: largest global gradient norm; None for no clipping.
         rng: shuffles the rows.
 
     Returns:
         The last minibatch's loss.
     """
-    rows = len(next(iter(batch.values())))
+    num_rows = len(next(iter(batch.values())))
+    first_rows = np.arange(num_rows)
+    if SEQUENCE_STARTS in batch:
+        first_rows = np.flatnonzero(batch[SEQUENCE_STARTS].cpu().numpy())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     loss = torch.tensor(float("nan"))
     for _ in range(epochs):
-        for part in np.array_split(rng.permutation(rows), minibatches):
+        order = rng.permutation(len(first_rows))
+        for part in np.array_split(np.resize(order, max(len(order), minibatches)), minibatches):
+            if len(first_rows) < num_rows:
+                part = rows_of_sequences(first_rows, num_rows, part)
             drawn = torch.from_numpy(part)
             loss = loss_of({name: column[drawn] for name, column in batch.items()})
             optimizer.zero_grad(set_to_none=True)

@@ -9,9 +9,11 @@ from typing import Any
 import gymnasium as gym
 
 from rllib_amagail.demonstrations import Demonstrations
+from rllib_amagail.demonstrations.past_turns import with_history
 from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.expert_rows import ExpertRows, Phi
 from rllib_amagail.learner.joint_rows import JointRows, JointStructure
+from rllib_amagail.past_turns import History
 from rllib_amagail.row_encoder import DiscriminatorInputs
 
 
@@ -25,6 +27,7 @@ class RowSorter:
         phi: what becomes of phi.
         judged: what the discriminators see of a turn.
         shaping_discounts: module -> gamma of the shaping term in its rewards; None without one.
+        history: what the rows are to show of the agents' past.
         structure: of joint rows, which are sorted under `JOINT`; None without them.
     """
 
@@ -33,6 +36,7 @@ class RowSorter:
     phi: Phi
     judged: DiscriminatorInputs
     shaping_discounts: Mapping[str, float | None]
+    history: History
     structure: JointStructure | None = None
 
     @classmethod
@@ -52,15 +56,17 @@ class RowSorter:
         taught = {module_id: tuple(names) for module_id, names in agents_of.items() if names}
         spaces = {m: (modules[m].observation_space, modules[m].action_space) for m in taught}
         discounts = {module_id: config.shaping_discount(module_id) for module_id in taught}
+        judged, past = config.discriminator_inputs, config.shown_past
         structure = JointStructure.from_config(config, spaces)
-        return cls(taught, spaces, config.phi, config.discriminator_inputs, discounts, structure)
+        return cls(taught, spaces, config.phi, judged, discounts, past, structure)
 
     def sort(self, demonstrations: Demonstrations) -> dict[str, ExpertRows]:
         """The rows of every module.
 
         Raises:
-            DemonstrationsError: see `ExpertRows.collect`.
+            DemonstrationsError: see `ExpertRows.collect` and `with_past_turns`.
         """
+        demonstrations = with_history(demonstrations, self.history)
         found = {
             module_id: ExpertRows.collect(demonstrations, agents, *self._how(module_id))
             for module_id, agents in self.agents.items()
@@ -71,8 +77,9 @@ class RowSorter:
         """The rows of the modules that have some: a part need not have a turn of every agent.
 
         Raises:
-            DemonstrationsError: see `ExpertRows.collect`; not for missing turns.
+            DemonstrationsError: as `sort`; not for missing turns.
         """
+        demonstrations = with_history(demonstrations, self.history)
         found = {
             module_id: ExpertRows.gather(demonstrations, agents, *self._how(module_id))
             for module_id, agents in self.agents.items()

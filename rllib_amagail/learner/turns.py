@@ -22,6 +22,7 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.typing import EpisodeType
 
 from rllib_amagail.envs.late_rewards import LATE_REWARDS, discounted_difference
+from rllib_amagail.learner.sequences import recorded_states, state_size
 from rllib_amagail.spaces import ObservationLayout
 
 
@@ -48,6 +49,8 @@ class TurnBatch:
     others: np.ndarray | None = None  # [T, J] what a joint critic sees of the other agents
     final_others: np.ndarray | None = None  # [S, J]
     learned_rewards: np.ndarray | None = None  # [T] where a joint discriminator has judged
+    states: np.ndarray | None = None  # [T, ...] with which a recurrent policy's turns begin
+    final_states: np.ndarray | None = None  # [S, ...] after the latest ones
 
     ROW_FIELDS = (
         "observations",
@@ -59,6 +62,7 @@ class TurnBatch:
         "participates",
         "others",
         "learned_rewards",
+        "states",
     )
 
     def __post_init__(self) -> None:
@@ -121,11 +125,21 @@ class TurnBatch:
 
         Agent episodes that lose all their rows are dropped, and what depends on all rows: what a
         joint critic sees and a joint discriminator found.
+
+        Raises:
+            ValueError: rows of a recurrent policy, whose states depend on all rows.
         """
+        if self.states is not None:
+            raise ValueError(
+                f"found {int((~keep).sum())} of {len(keep)} rows to drop in which agents "
+                f"{sorted(set(self.agents))} did not participate, but their recurrent policy has "
+                "stepped in them, too; expected an environment that shows agents their own turns "
+                "only: TurnBasedEnv with show_everyone=False"
+            )
         kept = {
             name: getattr(self, name)[keep]
             for name in self.ROW_FIELDS
-            if name not in ("rewards", "others", "learned_rewards")
+            if name not in ("rewards", "others", "learned_rewards", "states")
         }
         starts = np.concatenate([[0], np.cumsum(keep)])[self.segment_starts]
         alive = np.diff(starts) > 0
@@ -179,9 +193,15 @@ class EpisodesToTurns(ConnectorV2):
                     segments[agent_episode.module_id].append(agent_episode)
                     rounds[id(agent_episode)] = observation_rounds(agent_episode, episode)
         for module_id in sorted(segments):
-            layout = ObservationLayout.from_space(rl_module[module_id].observation_space)
+            module = rl_module[module_id]
+            layout = ObservationLayout.from_space(module.observation_space)
             gamma = self._gammas.get(module_id, 1.0)
-            batch[module_id] = _stack(segments[module_id], rounds, layout, gamma)
+            turns = _stack(segments[module_id], rounds, layout, gamma)
+            if module.is_stateful():
+                size = state_size(module.get_initial_state())
+                states, final_states = recorded_states(segments[module_id], size)
+                turns = replace(turns, states=states, final_states=final_states)
+            batch[module_id] = turns
         return batch
 
 

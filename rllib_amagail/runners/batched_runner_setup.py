@@ -19,6 +19,8 @@ from ray.rllib.env.utils import _gym_env_creator
 from ray.rllib.utils import force_list
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
+from rllib_amagail.envs.past_turns_env import with_history
+
 INSTEAD = "set env_runner_cls=TurnEnvRunner for that"
 
 
@@ -56,7 +58,7 @@ def create_env(config: AlgorithmConfig, worker_index: int | None) -> tuple[Any, 
         num_workers=config.num_env_runners,
         remote=config.remote_worker_envs,
     )
-    return env_from(config.env, context).unwrapped, context
+    return with_history(env_from(config.env, context).unwrapped, config), context
 
 
 def env_from(env: str | type, context: EnvContext) -> Any:

@@ -8,6 +8,7 @@ before every `sample()`, which replays the same initial states for ever.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.utils.error import MultiAgentEnvError
 from ray.rllib.utils.typing import EpisodeType
 
+from rllib_amagail.envs.past_turns_env import with_history
+from rllib_amagail.runners.batched_runner_setup import env_from
 from rllib_amagail.runners.env_faults import EnvironmentFaultError, NamesEnvironmentFaults
 from rllib_amagail.runners.observed_checks import check_given
 from rllib_amagail.runners.open_episodes import (
@@ -43,6 +46,7 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
         EnvironmentFaultError: in `sample`, if an environment fails, see `NamesEnvironmentFaults`.
     """
 
+    config: AlgorithmConfig
     _seed: int | None
 
     def __init__(self, config: AlgorithmConfig, **kwargs: Any) -> None:
@@ -56,7 +60,14 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
 
     def make_env(self) -> None:
         """As RLlib's, with environments that know how their episodes came about."""
-        super().make_env()
+        configured = self.config
+        if getattr(configured, "shown_past", None):  # environments are to show the past
+            self.config = configured.copy(copy_frozen=False)
+            self.config.env = partial(_create_with_history, configured)
+        try:
+            super().make_env()
+        finally:
+            self.config = configured
         self.env.envs = [EpisodeLog(env) for env in self.env.envs]
 
     def sample(self, **kwargs: Any) -> list[MultiAgentEpisode]:
@@ -138,6 +149,10 @@ class TurnEnvRunner(NamesEnvironmentFaults, MultiAgentEnvRunner):
     def _identity(self) -> list[int]:
         """Whose streams these are: no two runners may have the same."""
         return [self.worker_index or 0, int(self.config.in_evaluation), self.num_envs]
+
+
+def _create_with_history(config: Any, context: Any) -> Any:
+    return with_history(env_from(config.env, context).unwrapped, config)
 
 
 class SortModules(ConnectorV2):
