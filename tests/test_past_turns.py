@@ -280,14 +280,9 @@ def test_behaviour_cloning_without_a_game() -> None:
 def test_streamed_parts_show_the_past() -> None:
     demonstrations = echo_demonstrations(episodes=3)
     shown = with_past_turns(demonstrations, 1)
-    config = SimpleNamespace(
-        policies={"agent_1": None, "agent_2": None},
-        policy_mapping_fn=lambda agent, episode: agent,
-        phi="filtered",
-        discriminator_inputs="state_action",
-        shaping_discount=lambda module_id: None,
-        shown_past=History(1, True),
-    )
+    register_echo()
+    config = AMAGAILConfig().environment("echo").imitation(demonstrations=demonstrations)
+    config.history(past_turns=1).validate()
     modules = {
         agent: SimpleNamespace(
             observation_space=shown.observation_spaces[agent],
