@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rllib_amagail import AMAGAILConfig, Demonstrations, DemonstrationsError, Mu
 from rllib_amagail.demonstrations import AgentRecord, with_past_turns
 from rllib_amagail.envs.past_turns_env import PastTurnsEnv, PastTurnsWorlds
 from rllib_amagail.games import make_game
+from rllib_amagail.learner.row_sorter import RowSorter
 from rllib_amagail.learner.turns import EpisodesToTurns
 from rllib_amagail.past_turns import History
 from rllib_amagail.recording import record
@@ -273,3 +275,21 @@ def test_behaviour_cloning_without_a_game() -> None:
     config.history(past_turns=2)
     results = train(config.build_algo())
     assert results["log_likelihood"] < 0
+
+
+def test_streamed_parts_show_the_past() -> None:
+    demonstrations = echo_demonstrations(episodes=3)
+    shown = with_past_turns(demonstrations, 1)
+    register_echo()
+    config = AMAGAILConfig().environment("echo").imitation(demonstrations=demonstrations)
+    config.history(past_turns=1).validate()
+    modules = {
+        agent: SimpleNamespace(
+            observation_space=shown.observation_spaces[agent],
+            action_space=shown.action_spaces[agent],
+        )
+        for agent in shown.agents
+    }
+    rows = RowSorter.from_config(config, modules, shown.agents).sort_part(demonstrations)
+    for agent, record_ in shown.records.items():
+        np.testing.assert_array_equal(rows[agent].observations, record_.turns().observation)
