@@ -60,7 +60,7 @@ STUDIES = {
     "tic_tac_toe": GameStudy(
         counts=(4000,),
         games=1000,
-        exploited_seeds=SEEDS[:1],  # a best response to 295,000 information states takes minutes
+        exploited_seeds=SEEDS[:1],  # of 295,000 information states
         anchored={},
         scratch=None,
     ),
