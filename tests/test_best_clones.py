@@ -30,6 +30,9 @@ class Undecided(torch.nn.Linear):
     def forward_train(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {Columns.ACTION_DIST_INPUTS: self(batch[Columns.OBS])}
 
+    def is_stateful(self) -> bool:
+        return False
+
     def get_train_action_dist_cls(self) -> type:
         return TorchCategorical
 
