@@ -13,12 +13,13 @@ from rllib_amagail.algorithm.export import export_learned
 from rllib_amagail.envs.openspiel import OpenSpielRounds
 from rllib_amagail.openspiel.exploitability import mean_exploitability, nash_conv
 from rllib_amagail.openspiel.game import OpenSpielGame
-from rllib_amagail.openspiel.play import play_games, record_games
+from rllib_amagail.openspiel.play import play_games, play_match, record_games
 from rllib_amagail.openspiel.players import (
     EquilibriumPlayer,
     LearnedPlayer,
     NoisyPlayer,
     PerfectPlayer,
+    SearchPlayer,
     UniformPlayer,
 )
 
@@ -102,6 +103,67 @@ def test_noise_mixes_in_random_moves(perfect: PerfectPlayer) -> None:
     assert chances[0] == 0.0
     with pytest.raises(ValueError, match=r"noise is 2, expected a chance"):
         NoisyPlayer(TICTACTOE, perfect, 2)
+
+
+class Fixed:
+    """Plays the first of some actions that is legal; else, or if it does not look, the last."""
+
+    def __init__(self, *actions: int, looks: bool = True) -> None:
+        self.actions, self.looks = actions, looks
+
+    def probabilities(self, state: Any, player: int) -> np.ndarray:
+        legal = [a for a in self.actions if a in state.legal_actions(player) or not self.looks]
+        return np.eye(9)[[*legal, self.actions[-1]][0]]
+
+
+def test_a_match_is_told_from_the_players_side() -> None:
+    # The player fills row 0, 1, 2, the opponent 3, 4 and then 6: the player wins in either seat.
+    player, opponent = Fixed(0, 1, 2), Fixed(3, 4, 6)
+    match = play_match(TICTACTOE, player, opponent, 6, np.random.default_rng(0))
+    assert (match.wins, match.draws, match.losses) == (6, 0, 0)
+    assert match.mean_return == 1.0
+    assert match.illegal_moves == 0
+    lost = play_match(TICTACTOE, opponent, player, 6, np.random.default_rng(0))
+    assert (lost.wins, lost.draws, lost.losses, lost.mean_return) == (0, 0, 6, -1.0)
+    with pytest.raises(ValueError, match=r"found 2 players and 5 games, expected two .* even"):
+        play_match(TICTACTOE, player, opponent, 5, np.random.default_rng(0))
+
+
+def test_illegal_moves_are_counted() -> None:
+    # The opponent plays 3, 4, 5 and wins in its third move. The player wants 0 each time: as the
+    # first mover it is refused twice (1 and 2 instead, which is a row: it wins in its third move);
+    # as the second, it is refused once before it has lost.
+    match = play_match(
+        TICTACTOE, Fixed(0, looks=False), Fixed(3, 4, 5), 2, np.random.default_rng(0)
+    )
+    assert (match.wins, match.losses, match.illegal_moves) == (1, 1, 3)
+
+
+def test_games_begin_with_random_moves() -> None:
+    players = [Fixed(*range(9)), Fixed(*range(9))]
+
+    def different(random_moves: int) -> int:
+        rng = np.random.default_rng(0)
+        played = play_games(TICTACTOE, players, 60, rng, random_moves=random_moves)
+        return len(set(played.returns[:, 0]))
+
+    assert different(0) == 1  # one game, again and again
+    assert different(4) == 3  # won, drawn and lost
+
+
+def test_tree_search_completes_a_line_and_repeats_itself() -> None:
+    state = after(TICTACTOE, 0, 3, 1, 4)  # x wins at 2
+    assert SearchPlayer(TICTACTOE, 50).probabilities(state, 0).argmax() == 2
+
+    def recorded() -> np.ndarray:
+        players = [SearchPlayer(TICTACTOE, 10, seed=seed) for seed in (0, 1)]
+        return record_games(TICTACTOE, players, 10, seed=0).records["player_0"].action
+
+    np.testing.assert_array_equal(recorded(), recorded())
+    with pytest.raises(ValueError, match=r"'kuhn_poker' has IMPERFECT_INFORMATION, SEQUENTIAL"):
+        SearchPlayer(KUHN)
+    with pytest.raises(ValueError, match="simulations is 0"):
+        SearchPlayer(TICTACTOE, 0)
 
 
 def test_recordings_hold_turns_masks_and_returns(perfect: PerfectPlayer) -> None:

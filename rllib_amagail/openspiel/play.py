@@ -10,7 +10,7 @@ import numpy as np
 
 from rllib_amagail.demonstrations import AgentRecord, Demonstrations
 from rllib_amagail.openspiel.game import OpenSpielGame
-from rllib_amagail.openspiel.players import Player
+from rllib_amagail.openspiel.players import Player, UniformPlayer
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,33 @@ class Results:
 
     Attributes:
         returns: `[G, N]` of the players, by seat.
+        illegal_moves: `[G, N]` how often a player chose a forbidden action, by seat.
     """
 
     returns: np.ndarray
+    illegal_moves: np.ndarray
 
     def tally(self, seat: int) -> tuple[int, int, int]:
         """Wins, draws and losses of a seat: returns above, at and below zero."""
         own = self.returns[:, seat]
         return int((own > 0).sum()), int((own == 0).sum()), int((own < 0).sum())
+
+
+@dataclass(frozen=True)
+class Match:
+    """A player's games against an opponent, from its own side.
+
+    Attributes:
+        wins, draws, losses: games.
+        mean_return: of the player.
+        illegal_moves: of the player.
+    """
+
+    wins: int
+    draws: int
+    losses: int
+    mean_return: float
+    illegal_moves: int
 
 
 @dataclass
@@ -42,23 +61,77 @@ class _Columns:
 
 
 def play_games(
-    game: OpenSpielGame, players: Sequence[Player], num_games: int, rng: np.random.Generator
+    game: OpenSpielGame,
+    players: Sequence[Player],
+    num_games: int,
+    rng: np.random.Generator,
+    *,
+    random_moves: int = 0,
 ) -> Results:
     """Play G games.
+
+    Who chooses a forbidden action plays the first legal one, and it is counted.
 
     Args:
         game: to play.
         players: one per seat.
         num_games: G.
         rng: draws chance moves and actions.
+        random_moves: how many moves at the beginning are random, so that players who decide
+            always alike meet in games that differ.
     """
-    returns = []
-    for _ in range(num_games):
-        state = game.begin(rng)
+    beginners = [UniformPlayer(game)] * len(game.agents)
+    returns = np.zeros((num_games, len(game.agents)))
+    illegal = np.zeros(returns.shape, np.int64)
+    for number in range(num_games):
+        state, played = game.begin(rng), 0
         while not state.is_terminal():
-            game.move(state, [a for _, a in _choose(game, state, players, rng)], rng)
-        returns.append(state.returns())
-    return Results(np.array(returns))
+            moves = []
+            movers = beginners if played < random_moves else players
+            for seat, action in _choose(game, state, movers, rng):
+                legal = state.legal_actions(seat)
+                illegal[number, seat] += action not in legal
+                moves.append(action if action in legal else legal[0])
+            game.move(state, moves, rng)
+            played += 1
+        returns[number] = state.returns()
+    return Results(returns, illegal)
+
+
+def play_match(
+    game: OpenSpielGame,
+    player: Player,
+    opponent: Player,
+    num_games: int,
+    rng: np.random.Generator,
+    *,
+    random_moves: int = 0,
+) -> Match:
+    """Half of the games in either seat.
+
+    Args:
+        game: of two players.
+        player, opponent: who meet.
+        num_games: in both seats together, even.
+        rng: draws chance moves and actions.
+        random_moves: see `play_games`.
+
+    Raises:
+        ValueError: another number of players, or an odd number of games.
+    """
+    if len(game.agents) != 2 or num_games % 2:
+        raise ValueError(
+            f"found {len(game.agents)} players and {num_games} games, expected two players and an "
+            "even number of games, half of them in either seat"
+        )
+    returns, illegal = [], 0
+    for seat, pair in enumerate(([player, opponent], [opponent, player])):
+        results = play_games(game, pair, num_games // 2, rng, random_moves=random_moves)
+        returns.append(results.returns[:, seat])
+        illegal += int(results.illegal_moves[:, seat].sum())
+    own = np.concatenate(returns)
+    tally = (int((own > 0).sum()), int((own == 0).sum()), int((own < 0).sum()))
+    return Match(*tally, mean_return=float(own.mean()), illegal_moves=illegal)
 
 
 def record_games(
