@@ -30,7 +30,8 @@ class MultiAgentBCConfig(AMAGAILConfig):
     the demonstrations. With one, every iteration also plays ``train_batch_size_per_learner`` rounds
     and reports the score, without learning from them.
 
-    RLlib's ``lr`` is the step size; a schedule ``[[0, 1e-3], [5000, 1e-5]]`` counts gradient steps.
+    RLlib's ``entropy_coeff`` is the weight of the policies' entropy on the expert's observations,
+    0 by default and no schedule. RLlib's ``lr`` is the step size; a schedule ``[[0, 1e-3], [5000, 1e-5]]`` counts gradient steps.
 
     Example:
         >>> config = MultiAgentBCConfig().imitation(demonstrations="experts.parquet")
@@ -43,6 +44,7 @@ class MultiAgentBCConfig(AMAGAILConfig):
         self.reward_source = "zero"  # no discriminators
         self.bc_steps = 100
         self.bc_anchor = 0.0
+        self.entropy_coeff = 0.0
         self.training(minibatch_size=None)  # PPO's, which must not exceed the rounds to play
         self.weight_decay = 0.0
         self.validation_share = 0.0
@@ -131,6 +133,8 @@ class MultiAgentBCConfig(AMAGAILConfig):
         self._refuse_what_has_no_effect()
         if self.bc_steps < 1:
             raise ValueError(f"bc_steps is {self.bc_steps}; expected >= 1 gradient steps")
+        if not (isinstance(self.entropy_coeff, float | int) and self.entropy_coeff >= 0):
+            raise ValueError(f"entropy_coeff is {self.entropy_coeff}; expected a number >= 0")
         if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay is {self.weight_decay}; expected >= 0")
         if not 0 <= self.validation_share < 1:

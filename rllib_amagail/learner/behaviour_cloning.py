@@ -33,6 +33,7 @@ class Clone:
     module: RLModule  # not wrapped for several learners
     optimizer: torch.optim.Optimizer  # of the module's parameters
     rng: np.random.Generator  # draws the rows; equal on all learners, which take the same steps
+    entropy_coeff: float = 0.0  # weight of -H(pi) on the expert's observations
 
 
 def clone_behaviours(
@@ -66,6 +67,7 @@ def clone_behaviours(
                     steps=now,
                     batch_size=batch_size,
                     rng=clone.rng,
+                    entropy_coeff=clone.entropy_coeff,
                 )
         source.drawn(now * batch_size)
         steps -= now
@@ -80,6 +82,7 @@ def clone_behaviour(
     steps: int,
     batch_size: int,
     rng: np.random.Generator,
+    entropy_coeff: float = 0.0,
 ) -> float:
     """Fit a policy to expert rows; the last iterate stays, without early stopping.
 
@@ -95,13 +98,16 @@ def clone_behaviour(
         steps: gradient steps.
         batch_size: rows a step.
         rng: draws the rows.
+        entropy_coeff: see `cloning_loss`.
 
     Returns:
-        Mean negative log likelihood of the last step's rows, in nats.
+        Mean negative log likelihood of the last step's rows, in nats, less the entropy's share.
     """
     loss = torch.tensor(float("nan"))
     for _ in range(steps):
-        loss = cloning_loss(module, rows, batch_size=batch_size, rng=rng)
+        loss = cloning_loss(
+            module, rows, batch_size=batch_size, rng=rng, entropy_coeff=entropy_coeff
+        )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -109,7 +115,12 @@ def clone_behaviour(
 
 
 def cloning_loss(
-    module: RLModule, rows: ExpertRows, *, batch_size: int, rng: np.random.Generator
+    module: RLModule,
+    rows: ExpertRows,
+    *,
+    batch_size: int,
+    rng: np.random.Generator,
+    entropy_coeff: float = 0.0,
 ) -> torch.Tensor:
     """Cross-entropy of random expert rows, in nats: a step of cloning, or a term of a loss.
 
@@ -118,12 +129,15 @@ def cloning_loss(
         rows: the demonstrations, with actions.
         batch_size: rows to draw.
         rng: draws them.
+        entropy_coeff: weight of the policy's entropy on these rows, which is taken off the loss;
+            keeps few rows from being learned by heart.
     """
     device = next(module.parameters()).device
     observations, actions = rows.draw(batch_size, rng, device)
     outputs = module.forward_train({Columns.OBS: observations})
     policy = module.get_train_action_dist_cls().from_logits(outputs[Columns.ACTION_DIST_INPUTS])
-    return -policy.logp(actions).mean()
+    loss = -policy.logp(actions).mean()
+    return loss - entropy_coeff * policy.entropy().mean() if entropy_coeff else loss
 
 
 def measure_fit(module: RLModule, rows: ExpertRows) -> dict[str, float]:

@@ -59,6 +59,7 @@ class CloningTorchLearner(LearnerBase):
                 self.module[module_id].unwrapped(),
                 self.get_optimizer(module_id),
                 self._cloning_rngs[module_id],
+                config.entropy_coeff,
             )
             for module_id in self._trained_modules()
         }
