@@ -11,6 +11,7 @@ import pytest
 from rllib_amagail import AMAGAILConfig, LearnedPolicy
 from rllib_amagail.algorithm.export import export_learned
 from rllib_amagail.envs.openspiel import OpenSpielRounds
+from rllib_amagail.openspiel.experts import expert_player, record_expert
 from rllib_amagail.openspiel.exploitability import mean_exploitability, nash_conv
 from rllib_amagail.openspiel.game import OpenSpielGame
 from rllib_amagail.openspiel.play import play_games, play_match, record_games
@@ -164,6 +165,20 @@ def test_tree_search_completes_a_line_and_repeats_itself() -> None:
         SearchPlayer(KUHN)
     with pytest.raises(ValueError, match="simulations is 0"):
         SearchPlayer(TICTACTOE, 0)
+
+
+def test_experts_fit_their_games() -> None:
+    assert isinstance(expert_player(TICTACTOE), PerfectPlayer)
+    assert isinstance(expert_player(KUHN), EquilibriumPlayer)
+    assert isinstance(expert_player(OpenSpielGame("connect_four")), SearchPlayer)
+
+
+def test_experts_are_recorded_alone_or_beside_noise() -> None:
+    both = record_expert(TICTACTOE, 4)
+    assert set(both.records["player_0"].episode) == {0, 1, 2, 3}
+    one = record_expert(TICTACTOE, 4, noise=1.0)
+    assert set(one.records["player_0"].episode) == {0, 2}
+    assert set(one.records["player_1"].episode) == {1, 3}
 
 
 def test_recordings_hold_turns_masks_and_returns(perfect: PerfectPlayer) -> None:

@@ -31,7 +31,8 @@ class MultiAgentBCConfig(AMAGAILConfig):
     and reports the score, without learning from them.
 
     RLlib's ``entropy_coeff`` is the weight of the policies' entropy on the expert's observations,
-    0 by default and no schedule. RLlib's ``lr`` is the step size; a schedule ``[[0, 1e-3], [5000, 1e-5]]`` counts gradient steps.
+    0 by default and no schedule. RLlib's ``lr`` is the step size; a schedule
+    ``[[0, 1e-3], [5000, 1e-5]]`` counts gradient steps.
 
     Example:
         >>> config = MultiAgentBCConfig().imitation(demonstrations="experts.parquet")

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rllib_amagail.learned_policy import LearnedPolicy
-from rllib_amagail.openspiel.game import OpenSpielGame, import_openspiel
+from rllib_amagail.openspiel.game import OBSERVATION_KEY, OpenSpielGame, import_openspiel
 from rllib_amagail.spaces import MASK_KEY
 
 _TOLERANCE = 1e-9  # between values of equally good moves
@@ -212,7 +212,7 @@ class LearnedPlayer:
     def probabilities(self, state: Any, player: int) -> np.ndarray:
         """As of `Player`."""
         seen = self._game.observation(state, player)
-        key = (player, *(part.tobytes() for part in seen.values()))
+        key = (player, seen[OBSERVATION_KEY].tobytes(), seen[MASK_KEY].tobytes())
         if key not in self._known:
             if len(self._known) >= _POSITIONS:
                 self._known.clear()

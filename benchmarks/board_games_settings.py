@@ -1,0 +1,123 @@
+"""How every method of `board_games.py` is run. Declared before the runs of seeds 0 to 2.
+
+They were found on seeds 100 and 101 (docs/board_games.md says what was tried).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+TUNED_CONFIGS = Path(__file__).parent.parent / "tuned_configs"
+SEEDS = (0, 1, 2)
+SCRATCH, ANCHORED, CLONED, CLONED_PLAIN = "AMAGAIL_scratch", "AMAGAIL", "BC", "BC_plain"
+METHODS = (CLONED, CLONED_PLAIN, ANCHORED, SCRATCH)
+
+
+@dataclass(frozen=True)
+class BoardCell:
+    """All methods with one game's demonstrations.
+
+    Attributes:
+        game: OpenSpiel's name.
+        demonstrations: recorded games of the expert.
+        seed: of recording and training.
+    """
+
+    game: str
+    demonstrations: int
+    seed: int
+
+    def to_dict(self) -> dict[str, str | int]:
+        """The fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class GameStudy:
+    """How a game is studied.
+
+    Attributes:
+        counts: numbers of demonstrations.
+        games: of a match, half in each seat.
+        random_moves: at the beginning of the games of a match.
+        explores: learned players draw their actions, instead of playing the likeliest.
+        exploited: measure exploitability.
+        cloning: fields of the best BC's config.
+        scratch: fields of AMAGAIL from scratch that differ from the tuned config's.
+        scratch_iterations: of it.
+    """
+
+    counts: tuple[int, ...]
+    games: int
+    random_moves: int
+    explores: bool
+    exploited: bool
+    cloning: Mapping[str, Any]
+    scratch: Mapping[str, Any]
+    scratch_iterations: int
+
+
+FROM_NOTHING = {"bc_steps": 0, "value_only_iterations": 0}
+EARLY_STOPPING = {"bc_steps": 20, "validation_share": 0.2}
+STUDIES = {
+    "tic_tac_toe": GameStudy(
+        counts=(100, 1000),
+        games=1000,
+        random_moves=0,
+        explores=False,
+        exploited=True,
+        cloning=EARLY_STOPPING,
+        scratch=FROM_NOTHING,
+        scratch_iterations=40,
+    ),
+    "leduc_poker": GameStudy(
+        counts=(10, 50),
+        games=1000,
+        random_moves=0,
+        explores=True,
+        exploited=True,
+        cloning={**EARLY_STOPPING, "entropy_coeff": 0.6},
+        scratch={**FROM_NOTHING, "entropy_coeff": 0.3},
+        scratch_iterations=60,
+    ),
+    "connect_four": GameStudy(
+        counts=(50,),
+        games=400,
+        random_moves=4,
+        explores=False,
+        exploited=False,
+        cloning=EARLY_STOPPING,
+        scratch=FROM_NOTHING,
+        scratch_iterations=40,
+    ),
+}
+CLONING_ITERATIONS = 50  # of 20 gradient steps
+PLAIN_STEPS = 1000  # of BC without early stopping
+
+
+def tuned(game: str) -> ModuleType:
+    """The tuned config of a game, AMAGAIL's settings here."""
+    path = TUNED_CONFIGS / f"openspiel_{game}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def cells(quick: bool = False) -> list[BoardCell]:
+    """What is run, seeds outermost; the quick version has one seed of tic-tac-toe and Leduc."""
+    if quick:
+        return [BoardCell(game, STUDIES[game].counts[0], 0) for game in list(STUDIES)[:2]]
+    return [
+        BoardCell(game, count, seed)
+        for seed in SEEDS
+        for game, study in STUDIES.items()
+        for count in study.counts
+    ]
