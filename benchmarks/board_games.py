@@ -52,6 +52,12 @@ from rllib_amagail.openspiel.play import play_match
 from rllib_amagail.openspiel.players import LearnedPlayer, Player, UniformPlayer
 
 BENCHMARKS = Path(__file__).parent
+TITLES = {
+    CLONED: "BC, best variant",
+    CLONED_PLAIN: "BC, plain",
+    ANCHORED: "AMAGAIL",
+    SCRATCH: "AMAGAIL, from scratch",
+}
 OPPONENTS = ("random", CLONED, "expert")
 console = Console()
 
@@ -61,10 +67,11 @@ def settings_of(cell: BoardCell, quick: bool = False) -> dict[str, Any]:
     settings, study = tuned(cell.game), study_of(cell, quick)
     return {
         "study": asdict(study),
-        "recording": dict(settings.recording),
+        "recording": settings.recording,
+        "playing": settings.playing,
+        "cloning": {**settings.cloning, "iterations": CLONING_ITERATIONS, "plain": PLAIN_STEPS},
         "amagail": written(settings.config),
-        "iterations": iterations_of(cell, quick)[ANCHORED],
-        "cloning": [CLONING_ITERATIONS, PLAIN_STEPS],
+        "iterations": iterations_of(cell, quick),
     }
 
 
@@ -81,41 +88,41 @@ def _is_json(value: Any) -> bool:
 
 
 def study_of(cell: BoardCell, quick: bool) -> GameStudy:
-    """How the cell's game is studied; without the exploitability of tic-tac-toe if quick."""
-    study = STUDIES[cell.game]
+    """How the cell's game is studied."""
+    study = replace(STUDIES[cell.game], counts=())  # which the cell tells
     if not quick:
-        return replace(study, counts=())
-    return replace(study, counts=(), games=100, exploited=cell.game == "leduc_poker")
+        return study
+    return replace(study, games=100, exploited_seeds=(0,) if cell.game == "leduc_poker" else ())
 
 
-def iterations_of(cell: BoardCell, quick: bool) -> dict[str, int]:
-    """Adversarial iterations, by method."""
-    full = {
-        ANCHORED: tuned(cell.game).stop["training_iteration"],
-        SCRATCH: STUDIES[cell.game].scratch_iterations,
-    }
-    return {method: 5 if quick else count for method, count in full.items()}
+def iterations_of(cell: BoardCell, quick: bool) -> int:
+    """Adversarial iterations."""
+    return 5 if quick else int(tuned(cell.game).stop["training_iteration"])
 
 
-def learn(method: str, cell: BoardCell, recorded: Demonstrations, quick: bool) -> LearnedPolicy:
-    """A method's policies."""
-    settings, study = tuned(cell.game), STUDIES[cell.game]
+def learn(
+    method: str, cell: BoardCell, recorded: Demonstrations, quick: bool
+) -> LearnedPolicy | None:
+    """A method's policies; None for a method that is not run."""
+    study, settings = STUDIES[cell.game], tuned(cell.game)
     config = settings.config.copy(copy_frozen=False).imitation(demonstrations=recorded)
     config.debugging(seed=cell.seed, log_level="ERROR")
     if method in (CLONED, CLONED_PLAIN):
         cloning = (
             MultiAgentBCConfig()
-            .imitation(demonstrations=recorded)
+            .imitation(demonstrations=recorded, bc_steps=PLAIN_STEPS)
             .rl_module(model_config=config.model_config)
             .debugging(seed=cell.seed, log_level="ERROR")
         )
-        if method == CLONED:
-            cloning.update_from_dict(dict(study.cloning))
-            return best_clones(cloning, CLONING_ITERATIONS)
-        return trained(cloning.imitation(bc_steps=PLAIN_STEPS), 1)
-    if method == SCRATCH:
-        config.update_from_dict(dict(study.scratch))
-    return trained(config, iterations_of(cell, quick)[method])
+        if method == CLONED_PLAIN:
+            return trained(cloning, 1)
+        cloning.update_from_dict(dict(settings.cloning))
+        return best_clones(cloning, CLONING_ITERATIONS)
+    changed = {ANCHORED: study.anchored, SCRATCH: study.scratch}[method]
+    if changed is None:
+        return None
+    config.update_from_dict(dict(changed))
+    return trained(config, iterations_of(cell, quick))
 
 
 def trained(config: AMAGAILConfig, iterations: int) -> LearnedPolicy:
@@ -136,24 +143,23 @@ def judged(
     player: Player,
     opponents: Mapping[str, Player],
     seed: int,
+    random_moves: int,
 ) -> dict[str, Any]:
     """A player's matches and its exploitability."""
     rng = np.random.default_rng(seed)
     found: dict[str, Any] = {
-        name: asdict(
-            play_match(game, player, other, study.games, rng, random_moves=study.random_moves)
-        )
+        name: asdict(play_match(game, player, other, study.games, rng, random_moves=random_moves))
         for name, other in opponents.items()
     }
     found["illegal_moves"] = sum(match["illegal_moves"] for match in found.values())
-    if study.exploited:
+    if seed in study.exploited_seeds:
         found["exploitability"] = mean_exploitability(game, [player, player])
     return found
 
 
 def run(cell: BoardCell, quick: bool) -> Line:
     """All methods of a cell."""
-    game, study = OpenSpielGame(cell.game), study_of(cell, quick)
+    game, study, playing = OpenSpielGame(cell.game), study_of(cell, quick), tuned(cell.game).playing
     how = {**tuned(cell.game).recording, "num_games": cell.demonstrations, "seed": cell.seed}
     recorded = record_expert(game, **how)
     opponents: dict[str, Player] = {
@@ -163,10 +169,13 @@ def run(cell: BoardCell, quick: bool) -> Line:
     line: Line = {**cell.to_dict(), "settings": settings_of(cell, quick), "methods": {}}
     for method in METHODS:  # BC first: the others play it
         began = time.monotonic()
-        player = LearnedPlayer(game, learn(method, cell, recorded, quick), explore=study.explores)
+        learned = learn(method, cell, recorded, quick)
+        if learned is None:
+            continue
+        player = LearnedPlayer(game, learned, explore=playing["explores"])
         seconds = time.monotonic() - began
         line["methods"][method] = {
-            **judged(game, study, player, opponents, cell.seed),
+            **judged(game, study, player, opponents, cell.seed, playing["random_moves"]),
             "seconds": round(seconds, 1),
         }
         if method == CLONED:
@@ -192,13 +201,15 @@ def table(lines: Mapping[BoardCell, Line], game: str, count: int) -> str:
         [line for cell, line in lines.items() if (cell.game, cell.demonstrations) == (game, count)],
     )
     rows = [["", *(f"against {other}" for other in OPPONENTS), "illegal moves"]]
-    rows[0] += ["exploitability"] if study.exploited else []
+    rows[0] += ["exploitability"] if study.exploited_seeds else []
     for method in METHODS:
-        runs = [line["methods"][method] for line in own]
-        row = [method.replace("_", ", ").replace("AMAGAIL, scratch", "AMAGAIL, from scratch")]
+        runs = [line["methods"][method] for line in own if method in line["methods"]]
+        if own and not runs:
+            continue
+        row = [TITLES[method]]
         row += [percentages([run[other] for run in runs if other in run]) for other in OPPONENTS]
         row.append(str(sum(run["illegal_moves"] for run in runs)) if runs else MISSING)
-        if study.exploited:
+        if study.exploited_seeds:
             row.append(shown([run.get("exploitability") for run in runs], 3))
         rows.append(row)
     return f"### {game}, {count} recorded games, {len(own)} seeds\n\n{markdown_table(rows)}"

@@ -44,56 +44,39 @@ class GameStudy:
     Attributes:
         counts: numbers of demonstrations.
         games: of a match, half in each seat.
-        random_moves: at the beginning of the games of a match.
-        explores: learned players draw their actions, instead of playing the likeliest.
-        exploited: measure exploitability.
-        cloning: fields of the best BC's config.
-        scratch: fields of AMAGAIL from scratch that differ from the tuned config's.
-        scratch_iterations: of it.
+        exploited_seeds: those whose players' exploitability is measured.
+        anchored, scratch: fields that AMAGAIL from cloned policies and AMAGAIL from scratch have
+            otherwise than the tuned config; None for a method that is not run.
     """
 
     counts: tuple[int, ...]
     games: int
-    random_moves: int
-    explores: bool
-    exploited: bool
-    cloning: Mapping[str, Any]
-    scratch: Mapping[str, Any]
-    scratch_iterations: int
+    exploited_seeds: tuple[int, ...]
+    anchored: Mapping[str, Any] | None
+    scratch: Mapping[str, Any] | None
 
 
-FROM_NOTHING = {"bc_steps": 0, "value_only_iterations": 0}
-EARLY_STOPPING = {"bc_steps": 20, "validation_share": 0.2}
 STUDIES = {
     "tic_tac_toe": GameStudy(
-        counts=(100, 1000),
+        counts=(1000,),
         games=1000,
-        random_moves=0,
-        explores=False,
-        exploited=True,
-        cloning=EARLY_STOPPING,
-        scratch=FROM_NOTHING,
-        scratch_iterations=40,
+        exploited_seeds=SEEDS[:1],  # a best response to 295,000 information states takes minutes
+        anchored={},
+        scratch=None,
     ),
     "leduc_poker": GameStudy(
-        counts=(10, 50),
+        counts=(20,),
         games=1000,
-        random_moves=0,
-        explores=True,
-        exploited=True,
-        cloning={**EARLY_STOPPING, "entropy_coeff": 0.6},
-        scratch={**FROM_NOTHING, "entropy_coeff": 0.3},
-        scratch_iterations=60,
+        exploited_seeds=SEEDS,
+        anchored={"bc_steps": 100, "bc_anchor": 0.3, "value_only_iterations": 3},
+        scratch={},
     ),
     "connect_four": GameStudy(
         counts=(50,),
-        games=400,
-        random_moves=4,
-        explores=False,
-        exploited=False,
-        cloning=EARLY_STOPPING,
-        scratch=FROM_NOTHING,
-        scratch_iterations=40,
+        games=200,
+        exploited_seeds=(),
+        anchored={},
+        scratch=None,
     ),
 }
 CLONING_ITERATIONS = 50  # of 20 gradient steps

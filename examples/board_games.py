@@ -36,7 +36,6 @@ from rllib_amagail.openspiel.players import LearnedPlayer, Player, UniformPlayer
 
 TUNED_CONFIGS = Path(__file__).parent.parent / "tuned_configs"
 GAMES = ("tic_tac_toe", "leduc_poker", "connect_four")
-OPENING = {"connect_four": 4}  # random moves, or players who decide alike repeat one game
 EXPLOITED = ("leduc_poker",)  # of a size that a best response is found in seconds
 console = Console()
 
@@ -52,14 +51,15 @@ def tuned(game: str) -> ModuleType:
     return module
 
 
-def clone(recorded: Demonstrations, hiddens: list[int], seed: int) -> LearnedPolicy:
+def clone(settings: ModuleType, recorded: Demonstrations, seed: int) -> LearnedPolicy:
     """Behaviour cloning, stopped where held-out games are likeliest."""
     config = (
         MultiAgentBCConfig()
-        .imitation(demonstrations=recorded, bc_steps=20, validation_share=0.2)
-        .rl_module(model_config={"fcnet_hiddens": hiddens})
+        .imitation(demonstrations=recorded)
+        .rl_module(model_config=settings.config.model_config)
         .debugging(seed=seed, log_level="ERROR")
     )
+    config.update_from_dict(dict(settings.cloning))
     return best_clones(config, iterations=30)
 
 
@@ -79,7 +79,11 @@ def imitate(
 
 
 def show(
-    game: OpenSpielGame, players: Mapping[str, Player], num_games: int, seed: int
+    game: OpenSpielGame,
+    players: Mapping[str, Player],
+    num_games: int,
+    random_moves: int,
+    seed: int,
 ) -> dict[tuple[str, str], Match]:
     """Everybody against everybody else, as a table; the matches by pair."""
     matches, rng = {}, np.random.default_rng(seed)
@@ -92,7 +96,7 @@ def show(
         for other, opponent in players.items():
             if other != name:
                 matches[name, other] = play_match(
-                    game, player, opponent, num_games, rng, random_moves=OPENING.get(game.name, 0)
+                    game, player, opponent, num_games, rng, random_moves=random_moves
                 )
         own = {other: match for (first, other), match in matches.items() if first == name}
         row = [name]
@@ -133,17 +137,17 @@ def main(arguments: list[str] | None = None) -> dict[tuple[str, str], Match]:
     torch.set_num_threads(1)
     start_local_ray(log_to_driver=False)
     console.print("Cloning them ...")
-    cloned = clone(recorded, settings.config.model_config["fcnet_hiddens"], chosen.seed)
+    cloned = clone(settings, recorded, chosen.seed)
     iterations = chosen.iterations or settings.stop["training_iteration"]
     learned = imitate(settings, recorded, iterations, chosen.seed)
-    draws = game.name in EXPLOITED  # mixed strategies are the point of cards
+    draws = settings.playing["explores"]
     players = {
         "random": UniformPlayer(game),
         "BC": LearnedPlayer(game, cloned, explore=draws),
         "AMAGAIL": LearnedPlayer(game, learned, explore=draws),
         "expert": expert_player(game, seed=chosen.seed + 10),
     }
-    return show(game, players, chosen.games, chosen.seed)
+    return show(game, players, chosen.games, settings.playing["random_moves"], chosen.seed)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,15 @@ class TestExamples:
         assert {"lr", "bc_anchor"} <= found["config"].keys()
         assert (tmp_path / way / "best_trial.json").is_file()
 
+    @pytest.mark.slow
+    def test_tic_tac_toe_is_learned_without_illegal_moves(self) -> None:
+        arguments = ["--demonstrations", "300", "--iterations", "2", "--games", "60"]
+        matches = load(ROOT / "examples" / "board_games.py").main(arguments)
+        assert all(match.illegal_moves == 0 for match in matches.values())
+        assert matches["expert", "AMAGAIL"].losses == 0
+        # Random beginners win two games of five between themselves.
+        assert matches["AMAGAIL", "random"].wins > 36
+
     def test_the_demo_leaves_everything_it_promises(self, tmp_path: Path) -> None:
         arguments = ["--iterations", "2", "--demonstrations", "20", "--episodes", "50"]
         load(ROOT / "examples" / "demo.py").main([*arguments, "--output", str(tmp_path)])
