@@ -65,7 +65,7 @@ STUDIES = {
         scratch=None,
     ),
     "leduc_poker": GameStudy(
-        counts=(20,),
+        counts=(20, 50),
         games=1000,
         exploited_seeds=SEEDS,
         anchored={"bc_steps": 100, "bc_anchor": 0.3, "value_only_iterations": 3},

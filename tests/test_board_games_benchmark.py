@@ -14,8 +14,8 @@ from rllib_amagail import Demonstrations
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, in no package
 
-import board_games
-from board_games_settings import METHODS, STUDIES, BoardCell, cells, tuned
+import board_games  # noqa: E402
+from board_games_settings import METHODS, STUDIES, BoardCell, cells, tuned  # noqa: E402
 
 
 def match(wins: int, draws: int, losses: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rllib_amagail.runners.pooled_worlds import PooledEnvRunner
 
 game = "connect_four"
 # Recorded by `python examples/board_games.py connect_four --record FILE`.
-recording = {"num_games": 50, "noise": 0.25, "seed": 0}
+recording = {"num_games": 50, "noise": None, "seed": 0}
 # How learned players play: the likeliest action, after random ones that tell games apart.
 playing = {"explores": False, "random_moves": 4}
 # The best behaviour cloning that was found, to compare with.
@@ -23,11 +23,12 @@ config = (
         demonstrations=Path(__file__).parent / "demonstrations" / f"{game}.parquet",
         discriminator_hiddens=(64, 64),
         discriminator_batch_size=256,
-        discriminator_steps=10,
-        discriminator_lr=3e-3,
+        gradient_penalty=1.0,
+        reward_form="airl",  # either sign: a positive reward for every move would prolong games
+        bc_steps=300,
         bc_anchor=0.3,
     )
-    .training(train_batch_size_per_learner=1500, minibatch_size=250, lr=5e-4)
+    .training(train_batch_size_per_learner=1500, minibatch_size=250, lr=5e-4, gamma=0.99)
     .env_runners(num_envs_per_env_runner=32, env_runner_cls=PooledEnvRunner)
     .debugging(seed=0)
 )

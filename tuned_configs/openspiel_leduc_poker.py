@@ -1,6 +1,6 @@
 """AMAGAIL on Leduc poker of OpenSpiel, from a few games of a near-equilibrium (CFR+).
 
-From scratch and with much entropy: twenty games say nothing of most hands, and whoever is sure of
+From scratch and with much entropy: fifty games say nothing of most hands, and whoever is sure of
 itself there is exploited.
 
 rllib train file tuned_configs/openspiel_leduc_poker.py
@@ -13,12 +13,12 @@ from rllib_amagail.runners.pooled_worlds import PooledEnvRunner
 
 game = "leduc_poker"
 # Recorded by `python examples/board_games.py leduc_poker --record FILE`.
-recording = {"num_games": 20, "noise": None, "seed": 0}
+recording = {"num_games": 50, "noise": None, "seed": 0}
 # How learned players play: mixed strategies are the point of cards.
 playing = {"explores": True, "random_moves": 0}
 # The best behaviour cloning that was found, to compare with.
-cloning = {"bc_steps": 20, "validation_share": 0.2, "entropy_coeff": 0.6}
-rounds, iterations = 2000, 40
+cloning = {"bc_steps": 20, "validation_share": 0.2, "entropy_coeff": 1.0}
+rounds, iterations = 1000, 60
 
 config = (
     AMAGAILConfig()
@@ -27,9 +27,10 @@ config = (
         demonstrations=Path(__file__).parent / "demonstrations" / f"{game}.parquet",
         bc_steps=0,
         value_only_iterations=0,
-        discriminator_batch_size=500,
-        discriminator_steps=8,
-        gradient_penalty=1.0,
+        discriminator_hiddens=(64, 64),
+        discriminator_batch_size=256,
+        discriminator_steps=20,
+        gradient_penalty=3.0,
     )
     .training(
         train_batch_size_per_learner=rounds,
@@ -39,7 +40,7 @@ config = (
         entropy_coeff=0.3,
     )
     .rl_module(model_config={"fcnet_hiddens": [64, 64]})
-    .env_runners(num_envs_per_env_runner=64, env_runner_cls=PooledEnvRunner)
+    .env_runners(num_envs_per_env_runner=32, env_runner_cls=PooledEnvRunner)
     .debugging(seed=0)
 )
 
