@@ -58,7 +58,7 @@ class GameStudy:
 
 STUDIES = {
     "tic_tac_toe": GameStudy(
-        counts=(1000,),
+        counts=(1000, 2000),
         games=1000,
         exploited_seeds=SEEDS[:1],  # a best response to 295,000 information states takes minutes
         anchored={},
@@ -79,7 +79,7 @@ STUDIES = {
         scratch=None,
     ),
 }
-CLONING_ITERATIONS = 50  # of 20 gradient steps
+CLONING_ITERATIONS = 100  # of 20 gradient steps
 PLAIN_STEPS = 1000  # of BC without early stopping
 
 

@@ -21,7 +21,7 @@ config = (
     .environment("openspiel", env_config={"game": game})
     .imitation(
         demonstrations=Path(__file__).parent / "demonstrations" / f"{game}.parquet",
-        bc_steps=2000,
+        bc_steps=3000,
         discriminator_hiddens=(64, 64),
         discriminator_batch_size=256,
         discriminator_steps=20,
