@@ -58,7 +58,7 @@ class GameStudy:
 
 STUDIES = {
     "tic_tac_toe": GameStudy(
-        counts=(1000, 2000),
+        counts=(2000,),
         games=1000,
         exploited_seeds=SEEDS[:1],  # a best response to 295,000 information states takes minutes
         anchored={},
