@@ -42,7 +42,7 @@ class GameStudy:
     """How a game is studied.
 
     Attributes:
-        counts: numbers of demonstrations.
+        counts: numbers of demonstrations, the more important one first.
         games: of a match, half in each seat.
         exploited_seeds: those whose players' exploitability is measured.
         anchored, scratch: fields that AMAGAIL from cloned policies and AMAGAIL from scratch have
@@ -58,14 +58,14 @@ class GameStudy:
 
 STUDIES = {
     "tic_tac_toe": GameStudy(
-        counts=(2000,),
+        counts=(4000,),
         games=1000,
         exploited_seeds=SEEDS[:1],  # a best response to 295,000 information states takes minutes
         anchored={},
         scratch=None,
     ),
     "leduc_poker": GameStudy(
-        counts=(20, 50),
+        counts=(50, 20),
         games=1000,
         exploited_seeds=SEEDS,
         anchored={"bc_steps": 100, "bc_anchor": 0.3, "value_only_iterations": 3},
@@ -95,12 +95,14 @@ def tuned(game: str) -> ModuleType:
 
 
 def cells(quick: bool = False) -> list[BoardCell]:
-    """What is run, seeds outermost; the quick version has one seed of tic-tac-toe and Leduc."""
+    """What is run: every game's first number of demonstrations before others, by seeds; the quick version has one seed of tic-tac-toe and Leduc."""
     if quick:
         return [BoardCell(game, STUDIES[game].counts[0], 0) for game in list(STUDIES)[:2]]
-    return [
-        BoardCell(game, count, seed)
-        for seed in SEEDS
+    every = [
+        (place, seed, game, count)
         for game, study in STUDIES.items()
-        for count in study.counts
+        for place, count in enumerate(study.counts)
+        for seed in SEEDS
     ]
+    every.sort(key=lambda each: each[:2])
+    return [BoardCell(game, count, seed) for _, seed, game, count in every]

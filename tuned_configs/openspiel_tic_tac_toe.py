@@ -10,11 +10,11 @@ from rllib_amagail.runners.pooled_worlds import PooledEnvRunner
 
 game = "tic_tac_toe"
 # Recorded by `python examples/board_games.py tic_tac_toe --record FILE`.
-recording = {"num_games": 1000, "noise": None, "seed": 0}
+recording = {"num_games": 1500, "noise": 0.5, "seed": 0}
 # How learned players play: the likeliest action.
 playing = {"explores": False, "random_moves": 0}
 # The best behaviour cloning that was found, to compare with.
-cloning = {"bc_steps": 20, "validation_share": 0.2}
+cloning = {"bc_steps": 30, "validation_share": 0.2}
 
 config = (
     AMAGAILConfig()
