@@ -95,7 +95,10 @@ def tuned(game: str) -> ModuleType:
 
 
 def cells(quick: bool = False) -> list[BoardCell]:
-    """What is run: every game's first number of demonstrations before others, by seeds; the quick version has one seed of tic-tac-toe and Leduc."""
+    """What is run: every game's first number of demonstrations, then the others; seeds outermost.
+
+    The quick version has one seed of tic-tac-toe and Leduc poker.
+    """
     if quick:
         return [BoardCell(game, STUDIES[game].counts[0], 0) for game in list(STUDIES)[:2]]
     every = [
