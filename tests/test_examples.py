@@ -101,8 +101,8 @@ class TestExamples:
         matches = load(ROOT / "examples" / "board_games.py").main(arguments)
         assert all(match.illegal_moves == 0 for match in matches.values())
         assert matches["expert", "AMAGAIL"].losses == 0
-        # Random beginners win two games of five between themselves.
-        assert matches["AMAGAIL", "random"].wins > 36
+        # Random players lose 44% of the games among themselves, half of them in either seat.
+        assert matches["AMAGAIL", "random"].losses < 20
 
     def test_the_demo_leaves_everything_it_promises(self, tmp_path: Path) -> None:
         arguments = ["--iterations", "2", "--demonstrations", "20", "--episodes", "50"]
