@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
-from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_amagail.action_modes import NO_MODE, ModeFunction, ModeSampler
+from rllib_amagail.envs.results import ResetResult, StepResult
+from rllib_amagail.envs.seeded_wrapper import SeededWrapper
 from rllib_amagail.envs.wrapped_env import WorldView, WrappedEnv
 from rllib_amagail.spaces import MASK_KEY, ObservationLayout
 
@@ -17,7 +18,7 @@ MODE_KEY = "mode"
 OBSERVATION_KEY = "observation"
 
 
-class ActionSetEnv(MultiAgentEnv):
+class ActionSetEnv(SeededWrapper):
     """Shows agents the action sets A_i^m that Y has drawn for a round, as action masks.
 
     Put it between an environment and `TurnBasedEnv`:
@@ -47,12 +48,7 @@ class ActionSetEnv(MultiAgentEnv):
         mode_function: ModeFunction,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
-        self._wrapped = WrappedEnv(env)
-        self.possible_agents = list(self._wrapped.possible_agents)
-        self.agents = list(self.possible_agents)
-        self.metadata = dict(getattr(env, "metadata", {}))
-        self.render_mode = getattr(env, "render_mode", None)
+        super().__init__(WrappedEnv(env))
         self._check(action_sets, mode_function)
         self._sets = {a: np.array(action_sets[a], dtype=np.int8) for a in self.possible_agents}
         self._layouts = {
@@ -76,13 +72,12 @@ class ActionSetEnv(MultiAgentEnv):
         certain &= (mode_function.transition[:, :, NO_MODE] == 0.0).all(axis=1)
         self.may_abstain = dict(zip(self.possible_agents, (~certain).tolist(), strict=True))
         self._sampler = ModeSampler(mode_function, np.random.default_rng())
-        self._env_seed: int | None = None
         if seed is not None:
             self._set_seed(seed)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    ) -> ResetResult:
         """Begin an episode; observations and infos, by agent."""
         if seed is not None:
             self._set_seed(seed)
@@ -91,15 +86,7 @@ class ActionSetEnv(MultiAgentEnv):
         self.agents = list(self._wrapped.live)
         return self._look(view, self._sampler.reset())
 
-    def step(
-        self, action_dict: Mapping[str, Any]
-    ) -> tuple[
-        dict[str, Any],
-        dict[str, float],
-        dict[str, bool],
-        dict[str, bool],
-        dict[str, dict[str, Any]],
-    ]:
+    def step(self, action_dict: Mapping[str, Any]) -> StepResult:
         """Play a round with the actions of all agents observed last."""
         view = self._wrapped.step(action_dict)
         self.agents = list(self._wrapped.live)
@@ -111,37 +98,16 @@ class ActionSetEnv(MultiAgentEnv):
         terminateds["__all__"] = over and not truncateds["__all__"]
         return observations, dict(view.rewards), terminateds, truncateds, infos
 
-    def get_state(self) -> dict[str, Any]:
-        """The streams of modes and, where it has one, of the environment."""
-        state = {"modes": self._sampler.get_state(), "env_seed": self._env_seed}
-        if self._wrapped.has_state:
-            state["env"] = self._wrapped.env.get_state()
-        return state
+    def _seed_stream(self, seed: np.random.SeedSequence) -> None:
+        self._sampler = ModeSampler(self._sampler.mode_function, np.random.default_rng(seed))
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue the streams of a `get_state`; `reset` comes next."""
+    def _stream_state(self) -> dict[str, Any]:
+        return {"modes": self._sampler.get_state()}
+
+    def _continue_stream(self, state: Mapping[str, Any]) -> None:
         self._sampler.set_state(state["modes"])
-        self._env_seed = state["env_seed"]
-        if self._wrapped.has_state:
-            self._wrapped.env.set_state(state["env"])
-        self._wrapped.abandon()
 
-    def render(self) -> Any:
-        """What the environment renders."""
-        return self._wrapped.env.render()
-
-    def close(self) -> None:
-        """Close the environment."""
-        self._wrapped.env.close()
-
-    def _set_seed(self, seed: int) -> None:
-        env_seed, mode_seed = np.random.SeedSequence(seed).spawn(2)
-        self._env_seed = int(env_seed.generate_state(1)[0])
-        self._sampler = ModeSampler(self._sampler.mode_function, np.random.default_rng(mode_seed))
-
-    def _look(
-        self, view: WorldView, modes: np.ndarray
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    def _look(self, view: WorldView, modes: np.ndarray) -> ResetResult:
         drawn = dict(zip(self.possible_agents, modes.tolist(), strict=True))
         observations, infos = {}, {}
         for agent, seen in view.observations.items():

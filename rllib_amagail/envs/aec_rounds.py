@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, MultiBinary, Space
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_amagail.envs.results import ResetResult, StepResult
 from rllib_amagail.spaces import MASK_KEY, ActionLayout
 
 if TYPE_CHECKING:
@@ -62,22 +63,14 @@ class AECRounds(MultiAgentEnv):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    ) -> ResetResult:
         """Begin a game; observations and infos, by agent."""
         self.env.reset(seed=seed, options=options)
         self._bury_the_dead()
         self.agents = self._living()
         return self._look()
 
-    def step(
-        self, action_dict: Mapping[str, Any]
-    ) -> tuple[
-        dict[str, Any],
-        dict[str, float],
-        dict[str, bool],
-        dict[str, bool],
-        dict[str, dict[str, Any]],
-    ]:
+    def step(self, action_dict: Mapping[str, Any]) -> StepResult:
         """Play the selected agent's action; those of other agents are ignored.
 
         Raises:
@@ -132,7 +125,7 @@ class AECRounds(MultiAgentEnv):
         while env.agents and env.agent_selection not in self._living():
             env.step(None)
 
-    def _look(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    def _look(self) -> ResetResult:
         """What is seen before the next round."""
         selected = self.env.agent_selection
         shown = self.agents if self.show_everyone else [a for a in self.agents if a == selected]

@@ -9,6 +9,7 @@ from typing import Any
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_amagail.envs.results import ResetResult, StepResult
 from rllib_amagail.learned_reward import LearnedReward
 
 TRUE_SCORE = "true_score"
@@ -54,7 +55,7 @@ class LearnedRewardEnv(MultiAgentEnv):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    ) -> ResetResult:
         """As of `env`."""
         observations, infos = self.env.reset(seed=seed, options=options)
         self.agents = list(self.env.agents)
@@ -64,15 +65,7 @@ class LearnedRewardEnv(MultiAgentEnv):
         self._acted: dict[str, tuple[Any, Any]] = {}  # observation and action of the latest turns
         return observations, self._notice(observations, infos)
 
-    def step(
-        self, action_dict: Mapping[str, Any]
-    ) -> tuple[
-        dict[str, Any],
-        dict[str, float],
-        dict[str, bool],
-        dict[str, bool],
-        dict[str, dict[str, Any]],
-    ]:
+    def step(self, action_dict: Mapping[str, Any]) -> StepResult:
         """As of `env`, with learned rewards.
 
         Raises:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_amagail.envs.results import ResetResult, StepResult
 from rllib_amagail.openspiel.game import OpenSpielGame
 
 
@@ -44,7 +45,7 @@ class OpenSpielRounds(MultiAgentEnv):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    ) -> ResetResult:
         """Begin a game; chance moves until a player's are played.
 
         Args:
@@ -57,15 +58,7 @@ class OpenSpielRounds(MultiAgentEnv):
         self.agents = list(self.possible_agents)
         return self._look()
 
-    def step(
-        self, action_dict: Mapping[str, Any]
-    ) -> tuple[
-        dict[str, Any],
-        dict[str, float],
-        dict[str, bool],
-        dict[str, bool],
-        dict[str, dict[str, Any]],
-    ]:
+    def step(self, action_dict: Mapping[str, Any]) -> StepResult:
         """Play the actions of those whose turn it is; those of other players are ignored.
 
         Raises:
@@ -95,7 +88,7 @@ class OpenSpielRounds(MultiAgentEnv):
         """Continue the stream of a `get_state`; `reset` comes next."""
         self._rng.bit_generator.state = copy.deepcopy(state["generator"])
 
-    def _look(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    def _look(self) -> ResetResult:
         movers = self.game.movers(self.state)
         shows_all = self.show_everyone or self.state.is_terminal()
         shown = range(len(self.possible_agents)) if shows_all else movers

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Space
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_amagail.envs.results import ResetResult, StepResult
 from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.past_turns import NOW, PAST, History, HistoryLayout, TurnMemory
 from rllib_amagail.runners.batched_worlds import BatchedWorlds, WorldsRound
@@ -90,15 +91,13 @@ class PastTurnsEnv(MultiAgentEnv):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    ) -> ResetResult:
         """As of the environment; nobody has a past then."""
         observations, infos = self._env.reset(seed=seed, options=options)
         self._begin()
         return self._look(observations, infos), infos
 
-    def step(
-        self, action_dict: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
+    def step(self, action_dict: Mapping[str, Any]) -> StepResult:
         """As of the environment; the participants' turns are past now."""
         for agent, (number, features) in self._seen.items():
             if agent in action_dict:

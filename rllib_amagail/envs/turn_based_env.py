@@ -24,6 +24,8 @@ from rllib_amagail.envs.null_actions import (
     observation_with_phi,
 )
 from rllib_amagail.envs.participants import Participants
+from rllib_amagail.envs.results import ResetResult, StepResult
+from rllib_amagail.envs.seeded_wrapper import SeededWrapper
 from rllib_amagail.envs.wrapped_env import WorldView, WrappedEnv
 from rllib_amagail.turn_sampler import PlayerFunction
 
@@ -42,7 +44,7 @@ class _Ending:
     truncated: bool  # False: terminated
 
 
-class TurnBasedEnv(MultiAgentEnv):
+class TurnBasedEnv(SeededWrapper):
     """Plays a multi-agent environment in rounds in which only some agents act.
 
     A round steps `env` with an action of every live agent that it observes: a participant's own,
@@ -99,18 +101,13 @@ class TurnBasedEnv(MultiAgentEnv):
         show_everyone: bool = False,
         seed: int | None = None,
     ) -> None:
-        super().__init__()
         self.phi_is_action = phi_is_action
         self.show_everyone = show_everyone or phi_is_action
-        self._wrapped = WrappedEnv(env, show_everyone=self.show_everyone)
-        self.possible_agents = list(self._wrapped.possible_agents)
-        self.agents = list(self.possible_agents)
+        super().__init__(WrappedEnv(env, show_everyone=self.show_everyone))
         self.observation_spaces = dict(self._wrapped.observation_spaces)
         self.action_spaces = dict(self._wrapped.action_spaces)
         self.base_observation_spaces = dict(self._wrapped.observation_spaces)
         self.base_action_spaces = dict(self._wrapped.action_spaces)
-        self.metadata = dict(getattr(env, "metadata", {}))
-        self.render_mode = getattr(env, "render_mode", None)
         self.player_function = player_function
         self._turns = Participants(player_function, self._wrapped)
         self.may_abstain = self._turns.may_abstain
@@ -123,7 +120,6 @@ class TurnBasedEnv(MultiAgentEnv):
         self._phi: dict[str, int] = {}
         for agent in absentees if phi_is_action else []:
             self._add_phi(agent)
-        self._env_seed: int | None = None  # of the next reset of `env`
         self._rng = np.random.default_rng()
         if seed is not None:
             self._set_seed(seed)
@@ -134,7 +130,7 @@ class TurnBasedEnv(MultiAgentEnv):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    ) -> ResetResult:
         """Begin an episode and play to the first round in which somebody participates.
 
         Args:
@@ -163,15 +159,7 @@ class TurnBasedEnv(MultiAgentEnv):
             f"check the player function"
         )
 
-    def step(
-        self, action_dict: Mapping[str, Any]
-    ) -> tuple[
-        dict[str, Any],
-        dict[str, float],
-        dict[str, bool],
-        dict[str, bool],
-        dict[str, dict[str, Any]],
-    ]:
+    def step(self, action_dict: Mapping[str, Any]) -> StepResult:
         """Play a round: observations, rewards, terminateds, truncateds and infos, by agent.
 
         `action_dict` holds the actions of all participants; those of other agents are ignored.
@@ -208,44 +196,14 @@ class TurnBasedEnv(MultiAgentEnv):
         self.agents = [agent for agent in self.possible_agents if agent in present]
         return observations, rewards, terminateds, truncateds, infos
 
-    def get_state(self) -> dict[str, Any]:
-        """The random streams: the player function's and, if `env` has `get_state`, its state."""
-        generator = copy.deepcopy(self._rng.bit_generator.state)
-        state = {"generator": generator, "env_seed": self._env_seed}
-        if self._wrapped.has_state:
-            state["env"] = self._wrapped.env.get_state()
-        return state
+    def _seed_stream(self, seed: np.random.SeedSequence) -> None:
+        self._rng = np.random.default_rng(seed)
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue the streams of a `get_state`. `reset` comes next: no episode is resumed.
+    def _stream_state(self) -> dict[str, Any]:
+        return {"generator": copy.deepcopy(self._rng.bit_generator.state)}
 
-        Raises:
-            ValueError: if `state` is of an environment of another kind.
-        """
-        expected = {"generator", "env_seed", *(["env"] if self._wrapped.has_state else [])}
-        if set(state) != expected:
-            raise ValueError(
-                f"state has entries {sorted(state)}, expected {sorted(expected)}: pass what "
-                f"get_state() of the same kind of environment gave"
-            )
+    def _continue_stream(self, state: Mapping[str, Any]) -> None:
         self._rng.bit_generator.state = copy.deepcopy(state["generator"])
-        self._env_seed = state["env_seed"]
-        if self._wrapped.has_state:
-            self._wrapped.env.set_state(state["env"])
-        self._wrapped.abandon()
-
-    def render(self) -> Any:
-        """What `env` renders."""
-        return self._wrapped.env.render()
-
-    def close(self) -> None:
-        """Close `env`."""
-        self._wrapped.env.close()
-
-    def _set_seed(self, seed: int) -> None:
-        env_seed, turn_seed = np.random.SeedSequence(seed).spawn(2)
-        self._env_seed = int(env_seed.generate_state(1)[0])
-        self._rng = np.random.default_rng(turn_seed)
 
     def _begin(self, options: dict[str, Any] | None) -> None:
         view = self._wrapped.reset(self._env_seed, options)
@@ -290,7 +248,7 @@ class TurnBasedEnv(MultiAgentEnv):
                 f"show_everyone or phi_is_action: tell turns by infos[agent]['participates']"
             )
 
-    def _show(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    def _show(self) -> ResetResult:
         observations = {agent: self._observation(agent) for agent in self._shown}
         infos = {agent: self._info(agent, agent in self._participants) for agent in self._shown}
         self._met.update(self._shown)

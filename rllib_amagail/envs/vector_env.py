@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_amagail.envs.results import ResetResult, StepResult
 from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.games.game import RoundResult
 from rllib_amagail.runners.batched_runner_setup import env_from
@@ -159,16 +160,14 @@ class OneWorld(MultiAgentEnv):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    ) -> ResetResult:
         """Begin an episode; `options` are ignored."""
         if seed is not None:
             self._worlds = self._make_worlds(1, seed)
         self._worlds.reset()
         return self._see()
 
-    def step(
-        self, action_dict: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, Any]]:
+    def step(self, action_dict: Mapping[str, Any]) -> StepResult:
         """Play a round with the actions of all agents."""
         actions = np.stack([action_dict[agent] for agent in self.possible_agents])
         result = self._worlds.step(actions[None])
@@ -185,7 +184,7 @@ class OneWorld(MultiAgentEnv):
         """Go on with the streams of a `get_state`; `reset` comes next."""
         self._worlds.set_state(state)
 
-    def _see(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _see(self) -> ResetResult:
         acts = zip(self.possible_agents, self._worlds.participation[0].tolist(), strict=True)
         rows = self._worlds.observations()
         observations = {agent: rows[agent][0].copy() for agent in self.possible_agents}
