@@ -230,7 +230,7 @@ def test_only_the_named_policies_learn() -> None:
     algorithm.stop()
 
 
-@pytest.mark.parametrize("seed", [3, None])
+@pytest.mark.parametrize("seed", [3, pytest.param(None, marks=pytest.mark.slow)])
 def test_two_learners_stay_equal(seed: int | None) -> None:
     config = small_config().learners(num_learners=2, num_cpus_per_learner=1).debugging(seed=seed)
     config.training(train_batch_size_per_learner=16 * HORIZON)

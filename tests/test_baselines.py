@@ -98,6 +98,7 @@ def test_what_the_command_line_plans_trains(name: str, tmp_path: Path) -> None:
     assert name in list_names()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_ray_tune_knows_the_names(tmp_path: Path) -> None:
     run_config = RunConfig(storage_path=str(tmp_path), stop={"training_iteration": 1}, verbose=0)

@@ -61,6 +61,7 @@ def rounds_sampled(result: dict[str, Any]) -> int:
     return int(result["env_runners"]["num_env_steps_sampled"])
 
 
+@pytest.mark.slow
 def test_training_survives_a_killed_runner() -> None:
     algorithm = game_config().build_algo()
     assert rounds_sampled(algorithm.train()) >= 80

@@ -180,6 +180,7 @@ def test_with_one_process(config: Any, tmp_path: Path) -> None:
     assert_resumes(config(), tmp_path)
 
 
+@pytest.mark.slow
 def test_with_streamed_demonstrations(tmp_path: Path) -> None:
     config = streaming(echo_config(), tmp_path / "z")
     assert config.streamed_demonstrations() is not None
@@ -191,6 +192,7 @@ def remote(config: AMAGAILConfig, learners: int = 0) -> AMAGAILConfig:
     return config.learners(num_learners=learners)
 
 
+@pytest.mark.slow
 def test_with_remote_runners_and_a_remote_learner(tmp_path: Path) -> None:
     assert_resumes(remote(regularised(game_config()), learners=1), tmp_path)
 

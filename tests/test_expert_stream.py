@@ -202,6 +202,7 @@ def test_cloning_from_a_stream_learns_the_expert(recording: Path) -> None:
     algorithm.stop()
 
 
+@pytest.mark.slow
 def test_two_learners_stream_their_own_parts(recording: Path) -> None:
     algorithm = config_of(recording).learners(num_learners=2).build_algo()
     algorithm.train()

@@ -109,7 +109,7 @@ def test_pairs_do_not_cross_episodes() -> None:
     assert rows.inputs.tolist() == [[0, 0, 1, 0]] * 2 + [[0, 1, 1, 0]] * 2
 
 
-@settings(deadline=None)  # machines may be busy
+@settings(deadline=None, max_examples=40)  # machines may be busy
 @given(
     st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=8),
     st.sampled_from(["state", "state_pair"]),

@@ -143,6 +143,7 @@ def test_the_batched_runner_is_kept_and_recorded(tmp_path: Path) -> None:
     assert Demonstrations.load(tmp_path).num_episodes == recorded.num_episodes + 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_remote_runners_and_evaluation_have_parts_of_their_own(tmp_path: Path) -> None:
     config = make_config().callbacks(RecordDemonstrations.into(tmp_path))

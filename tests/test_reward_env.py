@@ -125,6 +125,7 @@ def test_stock_ppo_trains_on_it_and_reports_the_true_score() -> None:
     assert set(results[-1]["true_returns"]) == {"agent_1", "agent_2"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_the_example_learns_a_reward_and_trains_on_it(tmp_path: Path) -> None:
     script = load(ROOT / "examples" / "reward_transfer.py")

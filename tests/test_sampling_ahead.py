@@ -108,6 +108,7 @@ def test_a_batch_does_not_depend_on_who_is_faster() -> None:
     assert batch.episodes == ["first", "second"]
 
 
+@pytest.mark.slow
 def test_neither_saving_nor_evaluating_disturbs_what_is_under_way(tmp_path: Path) -> None:
     runs = []
     for disturbed in (False, True):
@@ -124,7 +125,7 @@ def test_neither_saving_nor_evaluating_disturbs_what_is_under_way(tmp_path: Path
     assert equal(runs[0], runs[1])
 
 
-@pytest.mark.parametrize("batches_ahead", [0, 1])
+@pytest.mark.parametrize("batches_ahead", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_restored_run_plays_with_the_restored_policies(
     batches_ahead: int, tmp_path: Path
 ) -> None:

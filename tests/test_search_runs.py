@@ -94,6 +94,7 @@ def scalars(file: Path) -> Iterator[tuple[str, float]]:
                 yield value.tag, value.simple_value
 
 
+@pytest.mark.slow
 def test_a_search_tells_each_trials_settings_and_the_best(searched: tuple[Path, str]) -> None:
     folder, out = searched
     lines = out.splitlines()
@@ -111,6 +112,7 @@ def test_a_search_tells_each_trials_settings_and_the_best(searched: tuple[Path, 
     assert f"Its settings: {folder / BEST_TRIAL_FILE}" in lines
 
 
+@pytest.mark.slow
 def test_a_population_changes_settings_in_flight(searched: tuple[Path, str]) -> None:
     folder, _ = searched
     exchanges = [json.loads(line) for line in (folder / "pbt_global.txt").read_text().splitlines()]
@@ -129,6 +131,7 @@ def test_a_population_changes_settings_in_flight(searched: tuple[Path, str]) -> 
     assert rows[-1]["training_iteration"] in (4, 5)
 
 
+@pytest.mark.slow
 def test_csv_json_and_tensorboard_hold_our_metrics(searched: tuple[Path, str]) -> None:
     for trial in trial_folders(searched[0]):
         last = flatten_dict(json.loads((trial / "result.json").read_text().splitlines()[-1]))

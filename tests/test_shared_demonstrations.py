@@ -84,6 +84,7 @@ def test_runners_and_learners_share_one_copy() -> None:
     algorithm.stop()
 
 
+@pytest.mark.slow
 def test_a_path_of_the_driver_only_is_named(tmp_path: Path) -> None:
     file = tmp_path / "z.parquet"
     echo_demonstrations().save(file)

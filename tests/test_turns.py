@@ -5,7 +5,7 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
@@ -111,6 +111,7 @@ def test_turns_carry_rounds_and_the_rounds_between_them() -> None:
     assert not batch["b"].terminated.any()
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     participation=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=8).filter(
         lambda rows: any(rows[0])

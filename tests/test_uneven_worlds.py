@@ -72,7 +72,8 @@ def test_agents_that_act_unevenly(generator: str) -> None:
     algorithm.stop()
 
 
-@pytest.mark.parametrize("generator", ["ppo", pytest.param("mack", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("generator", ["ppo", "mack"])
 def test_agents_that_act_unevenly_with_two_learners(generator: str) -> None:
     config = uneven_config(generator).learners(num_learners=2)
     config.training(train_batch_size_per_learner=4 * HORIZON)
