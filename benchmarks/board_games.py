@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
@@ -43,7 +42,7 @@ from rich.console import Console
 
 from rllib_amagail import AMAGAILConfig, Demonstrations, LearnedPolicy, MultiAgentBCConfig
 from rllib_amagail.algorithm.best_clones import best_clones
-from rllib_amagail.algorithm.export import export_learned
+from rllib_amagail.algorithm.export import learned_policy
 from rllib_amagail.local_ray import start_local_ray
 from rllib_amagail.openspiel.experts import expert_player, record_expert
 from rllib_amagail.openspiel.exploitability import mean_exploitability
@@ -130,9 +129,7 @@ def trained(config: AMAGAILConfig, iterations: int) -> LearnedPolicy:
     algorithm = config.build_algo()
     for _ in range(iterations):
         algorithm.train()
-    with tempfile.TemporaryDirectory() as folder:
-        export_learned(algorithm, folder)
-        learned = LearnedPolicy.load(folder)
+    learned = learned_policy(algorithm)
     algorithm.stop()
     return learned
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +25,7 @@ from rich.table import Table
 
 from rllib_amagail import Demonstrations, LearnedPolicy, MultiAgentBCConfig
 from rllib_amagail.algorithm.best_clones import best_clones
-from rllib_amagail.algorithm.export import export_learned
+from rllib_amagail.algorithm.export import learned_policy
 from rllib_amagail.local_ray import start_local_ray
 from rllib_amagail.openspiel.experts import expert_player, record_expert
 from rllib_amagail.openspiel.exploitability import mean_exploitability
@@ -71,9 +70,7 @@ def imitate(
     algorithm = config.debugging(seed=seed, log_level="ERROR").build_algo()
     for _ in track(range(iterations), "AMAGAIL", console=console):
         algorithm.train()
-    with tempfile.TemporaryDirectory() as folder:
-        export_learned(algorithm, folder)
-        learned = LearnedPolicy.load(folder)
+    learned = learned_policy(algorithm)
     algorithm.stop()
     return learned
 

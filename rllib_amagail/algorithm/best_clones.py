@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-
-from rllib_amagail.algorithm.export import export_learned
+from rllib_amagail.algorithm.export import learned_policy
 from rllib_amagail.algorithm.multi_agent_bc import MultiAgentBCConfig
 from rllib_amagail.learned_policy import LearnedPolicy, PolicyNetwork
 from rllib_amagail.learner.behaviour_cloning import LOSS
@@ -38,9 +36,7 @@ def best_clones(config: MultiAgentBCConfig, iterations: int) -> LearnedPolicy:
         }
         improved = [a for a, loss in losses.items() if a not in best or loss <= best[a][0]]
         if improved:
-            with tempfile.TemporaryDirectory() as folder:
-                export_learned(algorithm, folder)
-                policies = LearnedPolicy.load(folder)
+            policies = learned_policy(algorithm)
             best |= {agent: (losses[agent], policies.network(agent)) for agent in improved}
     algorithm.stop()
     return LearnedPolicy({agent: network for agent, (_, network) in best.items()})

@@ -6,6 +6,7 @@ Weights are safetensors, everything needed to use them is JSON beside them; noth
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from rllib_amagail.algorithm.amagail import AMAGAIL
 from rllib_amagail.demonstrations.metadata import checksum
 from rllib_amagail.judge import JOINT
 from rllib_amagail.learned_files import FOLDERS, save_index, save_learned
+from rllib_amagail.learned_policy import LearnedPolicy
 from rllib_amagail.learner.agent_module import OTHERS_SIZE
 from rllib_amagail.learner.discriminator import discriminator_id
 from rllib_amagail.learner.joint_rows import JointStructure
@@ -81,6 +83,13 @@ def export_learned(algorithm: AMAGAIL, folder: str | os.PathLike[str]) -> list[P
         written.append(_save_joint(config, specs, folder, state[COMPONENT_RL_MODULE], provenance))
     save_index(folder, config.modules_of_agents())
     return written
+
+
+def learned_policy(algorithm: AMAGAIL) -> LearnedPolicy:
+    """The present policies as those who read the exported files have them, without files."""
+    with tempfile.TemporaryDirectory() as folder:
+        export_learned(algorithm, folder)
+        return LearnedPolicy.load(folder)
 
 
 def _save_joint(
