@@ -31,20 +31,23 @@ from rllib_amagail.openspiel.game import OpenSpielGame
 from rllib_amagail.openspiel.players import EquilibriumPlayer, LearnedPlayer, Player, UniformPlayer
 
 BENCHMARKS = Path(__file__).parent
-GAME, SEEDS, COUNTS = "leduc_poker", (100, 101, 102, 103), (50, 20)
+GAME, SEEDS = "leduc_poker", (100, 101, 102, 103)
 KNOWN_GAMES = (20, 50, 200, 1000)  # of `bounds`
 _CALL = 1  # OpenSpiel's number of this action; it is always legal
+TUNED, ZERO_SUM = "AMAGAIL, tuned config", "rewards: logits, zero-sum"
 # Fields that AMAGAIL from scratch has otherwise than the tuned config.
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "AMAGAIL, tuned config": {},
+    TUNED: {},
     "gradient penalty 10": {"gradient_penalty": 10.0},
     "rewards: logits": {"reward_form": "airl"},
-    "rewards: logits, zero-sum": {
+    ZERO_SUM: {
         "reward_form": "airl",
         "discriminator_structure": "zero_sum",
         "batch_mode": "complete_episodes",
     },
 }
+# What is run, by the number of recorded games.
+RUNS = {50: (CLONED, *VARIANTS), 20: (CLONED, TUNED, ZERO_SUM)}
 console = Console()
 
 
@@ -126,40 +129,48 @@ def described(cell: SearchCell) -> dict[str, Any]:
     return {name: whole[name] for name in names} | {"changed": dict(VARIANTS[cell.variant])}
 
 
+def recorded_keys(game: OpenSpielGame, count: int, seed: int) -> list[set[bytes]]:
+    """What was seen in recorded games, by seat; see `PartlyKnown`."""
+    records = record_expert(game, count, seed=seed).records
+    return [{row.tobytes() for row in records[agent].turns().observation} for agent in game.agents]
+
+
 def bounds() -> str:
     """Exploitability of players who know an equilibrium exactly, but only where games have been."""
     game = OpenSpielGame(GAME)
     equilibrium = EquilibriumPlayer(game)
     others: dict[str, Player] = {"uniform": UniformPlayer(game), "always calls": Caller(game)}
+    recorded = {
+        count: [recorded_keys(game, count, seed) for seed in SEEDS] for count in KNOWN_GAMES
+    }
     rows = [["where no recording has been", *(f"{n} games" for n in (0, *KNOWN_GAMES))]]
     for title, other in others.items():
-        values = [f"{mean_exploitability(game, [other, other]):.2f}"]
-        for count in KNOWN_GAMES:
-            runs = []
-            for seed in SEEDS:
-                records = record_expert(game, count, seed=seed).records
-                known = [
-                    {row.tobytes() for row in records[agent].turns().observation}
-                    for agent in game.agents
-                ]
-                player = PartlyKnown(game, known, equilibrium, other)
-                runs.append(mean_exploitability(game, [player, player]))
-            values.append(f"{np.mean(runs):.2f}")
-        rows.append([title, *values])
+        means = [mean_exploitability(game, [other, other])]
+        for keys_of_seeds in recorded.values():
+            players = [PartlyKnown(game, keys, equilibrium, other) for keys in keys_of_seeds]
+            runs = [mean_exploitability(game, [each, each]) for each in players]
+            means.append(float(np.mean(runs)))
+        rows.append([title, *(f"{mean:.2f}" for mean in means)])
+    return markdown_table(rows)
+
+
+def table(lines: Mapping[SearchCell, Line]) -> str:
+    """Variants in rows, with the mean over seeds and its standard error."""
+    rows = [["recorded games", "", *(f"seed {seed}" for seed in SEEDS), "mean", "standard error"]]
+    for count, variants in RUNS.items():
+        for variant in variants:
+            cells = [SearchCell(variant, count, seed) for seed in SEEDS]
+            if not all(cell in lines for cell in cells):
+                rows.append([str(count), variant, *[MISSING] * (len(SEEDS) + 2)])
+                continue
+            runs = [float(lines[cell]["exploitability"]) for cell in cells]
+            told = (*runs, np.mean(runs), np.std(runs, ddof=1) / len(runs) ** 0.5)
+            rows.append([str(count), variant, *(f"{value:.2f}" for value in told)])
     return markdown_table(rows)
 
 
 def page(lines: Mapping[SearchCell, Line], total: int) -> str:
     """What board_games_search.md says."""
-    rows = [["recorded games", "", *(f"seed {seed}" for seed in SEEDS), "mean", "standard error"]]
-    for count in COUNTS:
-        for variant in (CLONED, *VARIANTS):
-            cells = [SearchCell(variant, count, seed) for seed in SEEDS]
-            runs = [float(lines[cell]["exploitability"]) for cell in cells if cell in lines]
-            row = [f"{run:.2f}" for run in runs] if len(runs) == len(SEEDS) else [MISSING] * 4
-            error = np.std(runs, ddof=1) / len(runs) ** 0.5 if len(runs) > 1 else np.nan
-            mean = np.mean(runs) if runs else np.nan
-            rows.append([str(count), variant, *row, f"{mean:.2f}", f"{error:.2f}"])
     origins = [sorted({line[key] for line in lines.values()}) for key in ("machine", "commit")]
     machines, commits = (", ".join(origin) or MISSING for origin in origins)
     return f"""# {__doc__.splitlines()[0].rstrip(".")}
@@ -167,7 +178,7 @@ def page(lines: Mapping[SearchCell, Line], total: int) -> str:
 Exploitability, OpenSpiel's, per player and game, of the last policies; of "BC" the best ones. All
 but BC from scratch. Conclusions: [docs/board_games.md](../docs/board_games.md).
 
-{markdown_table(rows)}
+{table(lines)}
 Nothing was trained for this table: its players play an equilibrium in every information state of
 the recorded games, and otherwise elsewhere. Means over the same seeds.
 
@@ -187,8 +198,8 @@ def main(arguments: list[str] | None = None) -> None:
     results = JsonLines(BENCHMARKS / "board_games_search.jsonl")
     wanted = [
         SearchCell(variant, count, seed)
-        for count in COUNTS
-        for variant in (CLONED, *VARIANTS)
+        for count, variants in RUNS.items()
+        for variant in variants
         for seed in SEEDS
     ]
     if not chosen.report_only:
