@@ -1,4 +1,4 @@
-"""What was tried to make learned players of Leduc poker less exploitable, and what bounds it.
+"""What was tried to make learned players of Leduc poker less exploitable, and what recordings tell.
 
     python benchmarks/board_games_search.py                # what is missing; a quarter of an hour
     python benchmarks/board_games_search.py --report-only  # write board_games_search.md
@@ -180,7 +180,7 @@ but BC from scratch. Conclusions: [docs/board_games.md](../docs/board_games.md).
 
 {table(lines)}
 Nothing was trained for this table: its players play an equilibrium in every information state of
-the recorded games, and otherwise elsewhere. Means over the same seeds.
+the recorded games, and as the row says elsewhere. Means over the same seeds.
 
 {bounds()}
 {len(lines)} of {total} runs are there. Made by `python benchmarks/board_games_search.py`.
