@@ -245,11 +245,12 @@ def credited_rewards(agent_episode: SingleAgentEpisode, gamma: float) -> np.ndar
     RLlib's own sum is plain; the infos of `TurnBasedEnv` tell which rewards came late, and batched
     runners what discounting changes.
     """
+    rewards, told = agent_episode.get_rewards(), agent_episode.custom_data
     if gamma == 1.0:
-        return agent_episode.get_rewards()
-    rewards = np.array(agent_episode.get_rewards(), dtype=np.float64)
-    if "discounts" in agent_episode.custom_data:
-        return rewards + agent_episode.custom_data["discounts"]
+        return rewards
+    if "rounds" in told:
+        return rewards + told["discounts"] if "discounts" in told else rewards
+    rewards = np.array(rewards, dtype=np.float64)
     infos = agent_episode.get_infos()[1:]  # of the observations that follow the turns
     late = {k: info[LATE_REWARDS] for k, info in enumerate(infos) if LATE_REWARDS in info}
     for turn, earned in late.items():

@@ -56,8 +56,8 @@ class TurnRecorder:
     nothing is lost or counted twice. The chunk before ends with the open turn's observation.
 
     ``custom_data`` of the episodes has ``rounds``, int64 `[L + 1]`, the round of every observation;
-    ``participates``, bool `[L]`; ``world``, the index of the world; and ``discounts``, float64
-    `[L]`, which make sums of rewards discounted by rounds of plain ones.
+    ``participates``, bool `[L]`; ``world``, the index of the world; and, where rewards came between
+    turns, ``discounts``, float64 `[L]`, which make sums discounted by rounds of plain ones.
     """
 
     def __init__(self, agents: Sequence[RecordedAgent], batch_size: int) -> None:
@@ -233,6 +233,7 @@ class TurnRecorder:
         """RLlib's episodes of an agent. `returned_turns`, `[B]`, is brought up to date."""
         agent, rows = self._agents[index], segments.rows
         rewards = segments.rewards.astype(np.float32)
+        is_discounted = segments.discounts.any()
         lasts = segments.bounds[1:] - 1
         spans = zip(segments.bounds[:-1].tolist(), lasts.tolist(), strict=True)
         worlds, kinds = rows.worlds[lasts].tolist(), rows.kinds[lasts].tolist()
@@ -265,9 +266,10 @@ class TurnRecorder:
             episode.custom_data.update(
                 rounds=rows.rounds[first : last + 1],
                 participates=rows.participates[first:last],
-                discounts=segments.discounts[first:last],
                 world=world,
             )
+            if is_discounted:
+                episode.custom_data["discounts"] = segments.discounts[first:last]
             if not episode.is_done:
                 returned_turns[world] = turns_before + last - first
             built.append(episode)

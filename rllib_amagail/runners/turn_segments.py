@@ -79,7 +79,9 @@ class Segments:
             for name in columns[0]
         }
         spans = _spans(rows, bounds, len(rewards))
-        discounts = rows.discounts + _sums(_discounts(rewards, spans, rows.lags, gamma), spans)
+        discounts, late = rows.discounts, _discounts(rewards, spans, rows.lags, gamma)
+        if late is not None:
+            discounts = discounts + _sums(late, spans)
         return cls(rows, ordered, _sums(rewards, spans), discounts, bounds)
 
     def open_turns(self, num_times: int) -> tuple[np.ndarray, TurnRows]:
@@ -111,10 +113,18 @@ def _sums(rewards: np.ndarray, spans: np.ndarray) -> np.ndarray:
 
 def _discounts(
     rewards: np.ndarray, spans: np.ndarray, lags: np.ndarray, gamma: float
-) -> np.ndarray:
-    """`[T, B]`, added to rewards they discount them by the rounds since the turn they belong to."""
-    positions = np.arange(rewards.size).reshape(rewards.shape[::-1]).T  # [T, B]
+) -> np.ndarray | None:
+    """`[T, B]`, added to rewards they discount them by the rounds since the turn they belong to.
+
+    None where nothing is to be discounted, as in games that pay participants only.
+    """
+    late = np.append(rewards.T.ravel(), 0.0)
+    late[:: len(rewards)] = 0.0  # what open turns have earned was discounted before
+    late[spans[:, 0]] = 0.0  # paid at once
+    positions = np.flatnonzero(late)
+    if gamma == 1.0 or len(positions) == 0:
+        return None
     latest = np.maximum(np.searchsorted(spans[:, 0], positions, side="right") - 1, 0)
     rounds = np.maximum(positions - spans[latest, 0] + lags[latest], 0)
-    rounds[0] = 0  # what open turns have earned was discounted before
-    return (gamma ** np.arange(rounds.max() + 1) - 1.0)[rounds] * rewards
+    late[positions] *= gamma**rounds - 1.0
+    return late[:-1].reshape(rewards.shape[::-1]).T
