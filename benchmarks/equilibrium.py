@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from paper_study import MISSING, markdown_table
 
 from rllib_amagail.equilibrium import (
     GAMES,
+    SubgamePerfection,
     TabularEpisodes,
     TabularGame,
     clone,
@@ -92,13 +93,25 @@ def measured(setting: Setting, seeds: range) -> Iterator[dict[str, Any]]:
         gaps: dict[str, list[float | None]] = {}
         for recording in recordings:
             found = subgame_perfection(game, learned(method, game, spe, recording), path_of=spe)
-            for part in PARTS:
-                gap = getattr(found, part)
-                for name in ("largest", "mean"):
-                    value = getattr(gap, name) if gap.subgames else None
-                    gaps.setdefault(f"{part}_{name}", []).append(value)
+            add_gaps(gaps, found)
         counts = {part: getattr(found, part).subgames for part in PARTS}
         yield {**vars(setting), "method": method, "subgames": counts, "gaps": gaps}
+
+
+def add_gaps(gaps: dict[str, list[float | None]], found: SubgamePerfection) -> None:
+    """Append a run's gaps to those of the runs before, by part and name."""
+    for part in PARTS:
+        gap = getattr(found, part)
+        for name in ("largest", "mean"):
+            value = getattr(gap, name) if gap.subgames else None
+            gaps.setdefault(f"{part}_{name}", []).append(value)
+
+
+def gap_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of one setting, a line per method."""
+    table = [["", *COLUMNS.values()]]
+    table += [[row["method"], *(shown(row["gaps"][name]) for name in COLUMNS)] for row in rows]
+    return markdown_table(table)
 
 
 def shown(runs: Sequence[float | None]) -> str:
@@ -145,13 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for count in counts:
                 setting = Setting(game, trembles, count)
                 found = list(measured(setting, range(num_seeds)))
-                table = [["", *COLUMNS.values()]]
-                table += [
-                    [row["method"], *(shown(row["gaps"][name]) for name in COLUMNS)]
-                    for row in found
-                ]
                 print(title(setting, found[0]["subgames"]))
-                print(markdown_table(table), flush=True)
+                print(gap_table(found), flush=True)
                 rows += found
     if chosen.json:
         report = {

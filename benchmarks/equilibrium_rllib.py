@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from equilibrium import COLUMNS, NOTE, PARTS, ROUNDS, Setting, shown, title
+from equilibrium import NOTE, PARTS, ROUNDS, Setting, add_gaps, gap_table, title
 from gymnasium.spaces import Box, Discrete
 from machine import describe_machine
-from paper_study import markdown_table
 from ray.rllib.core.columns import Columns
 
 from rllib_amagail import AMAGAIL, AMAGAILConfig, Demonstrations, TurnBasedEnv
@@ -130,11 +129,7 @@ def measured(setting: Setting, seeds: Sequence[int], iterations: int) -> list[di
             found = subgame_perfection(game, tables(algorithm, game), path_of=spe)
             algorithm.stop()
             shutil.rmtree(algorithm.logdir, ignore_errors=True)
-            for part in PARTS:
-                gap = getattr(found, part)
-                for name in ("largest", "mean"):
-                    value = getattr(gap, name) if gap.subgames else None
-                    gaps.setdefault(f"{part}_{name}", []).append(value)
+            add_gaps(gaps, found)
         counts = {part: getattr(found, part).subgames for part in PARTS}
         rows.append({**vars(setting), "method": method, "subgames": counts, "gaps": gaps})
     return rows
@@ -160,10 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in chosen.games:
         setting = Setting(name, TREMBLES, EPISODES)
         found = measured(setting, seeds, iterations)
-        table = [["", *COLUMNS.values()]]
-        table += [[r["method"], *(shown(r["gaps"][column]) for column in COLUMNS)] for r in found]
         print(title(setting, found[0]["subgames"]))
-        print(markdown_table(table), flush=True)
+        print(gap_table(found), flush=True)
         rows += found
     ray.shutdown()
     if chosen.json:
