@@ -90,7 +90,7 @@ class ImitationSettings(PPOConfig):
         bc_loss_coeff: float = NotProvided,
         value_only_iterations: int = NotProvided,
     ) -> Self:
-        """Set what Algorithm 1 adds to RLlib.
+        """Set what Algorithm 1 adds to RLlib; gives this config back.
 
         Args:
             generator: "ppo", or "mack" as in the paper; see `kfac`. Set it first: fields that have
@@ -123,9 +123,6 @@ class ImitationSettings(PPOConfig):
             bc_anchor: weight of KL(pi_theta || pi_BC) in the policy's loss; needs ``bc_steps``.
             bc_loss_coeff: weight of -E_XE[log pi_theta(a|s)], ``bc_batch_size`` rows a minibatch.
             value_only_iterations: iterations at the start in which only the baseline V_nu learns.
-
-        Returns:
-            This config.
         """
         return self._set(locals())
 
