@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -252,8 +252,17 @@ def make_small_game(env_config: Mapping[str, Any]) -> BatchedGame:
     return BatchedGame(lambda batch_size, seed: worlds(batch_size, seed))
 
 
-def experts_play(name: str, episodes: int, seed: int) -> tuple[Demonstrations, float]:
-    """Episodes of the experts, and the return that an agent had on average."""
+def experts_play(
+    name: str, episodes: int, seed: int, experts: Collection[str] | None = None
+) -> tuple[Demonstrations, float]:
+    """Episodes of the experts, and the return that an agent had on average.
+
+    Args:
+        name: one of `WORLDS`.
+        episodes: to play.
+        seed: of everything.
+        experts: who plays as an expert; all others do anything. None: all.
+    """
     world_seed, action_seed = np.random.SeedSequence(seed).spawn(2)
     worlds = WORLDS[name](episodes, world_seed)
     rng = np.random.default_rng(action_seed)
@@ -266,6 +275,9 @@ def experts_play(name: str, episodes: int, seed: int) -> tuple[Demonstrations, f
             seen[agent].append(rows)
         participation.append(worlds.participation.copy())
         actions.append(worlds.expert_actions(rng))
+        for i, agent in enumerate(worlds.agents):
+            if experts is not None and agent not in experts:
+                actions[-1][:, i] = rng.integers(worlds.action_spaces[agent].n, size=episodes)
         result = worlds.step(actions[-1])
         rewards.append(result.rewards)
         lengths[result.terminated] = np.minimum(lengths[result.terminated], t + 1)

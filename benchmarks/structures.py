@@ -29,6 +29,7 @@ from rich.console import Console
 from structure_games import WORLDS, Pursuit, experts_play, make_small_game, pursuit_equilibrium
 
 from rllib_amagail import AMAGAIL, AMAGAILConfig
+from rllib_amagail.algorithm.config import own_policy
 from rllib_amagail.algorithm.policies import sampling_policy
 from rllib_amagail.equilibrium import subgame_perfection
 from rllib_amagail.evaluation import Policy, random_policy
@@ -59,6 +60,8 @@ class Task:
         reward_form: of the discriminators. Those of two sides need one that has a sign.
         imitation: settings besides `SHARED`.
         suits: the structure whose game it is.
+        alone: the only agent that is recorded and imitated, in games against players who do
+            anything; None for all, in games among experts.
     """
 
     title: str
@@ -68,6 +71,7 @@ class Task:
     reward_form: str
     suits: str
     imitation: Mapping[str, Any]
+    alone: str | None = None
 
 
 TASKS = (
@@ -84,6 +88,9 @@ TASKS = (
     Task("pursuit", "pursuit", 100, 100, "airl", "zero_sum", {}),
     Task("pursuit that ends", "pursuit to the capture", 50, 100, "magail", "zero_sum", {}),
     Task("pursuit that ends", "pursuit to the capture", 50, 100, "gail", "zero_sum", {}),
+    Task("pursuer alone", "pursuit", 5, 100, "airl", "zero_sum", {}, "agent_0"),
+    Task("pursuer alone", "pursuit", 50, 100, "airl", "zero_sum", {}, "agent_0"),
+    Task("evader alone", "pursuit", 50, 100, "airl", "zero_sum", {}, "agent_1"),
     Task("private goals", "private goals", 5, 80, "airl", "decentralised", {}),
 )
 QUICK_ITERATIONS = 15
@@ -99,6 +106,7 @@ class Run:
     reward_form: str
     structure: str
     seed: int
+    alone: str | None = None
 
     def to_dict(self) -> dict[str, str | int]:
         """The fields by name."""
@@ -108,7 +116,7 @@ class Run:
 def wanted_runs(quick: bool) -> list[Run]:
     """Seeds outermost."""
     return [
-        Run(task.game, task.episodes, task.reward_form, structure, seed)
+        Run(task.game, task.episodes, task.reward_form, structure, seed, task.alone)
         for seed in (SEEDS[:1] if quick else SEEDS)
         for task in TASKS
         for structure in STRUCTURES
@@ -119,9 +127,12 @@ def wanted_runs(quick: bool) -> list[Run]:
 def settings_of(run: Run, quick: bool) -> dict[str, Any]:
     """All that a line depends on besides its cell."""
     task = _task(run)
+    imitation = {**SHARED, "reward_form": task.reward_form, **task.imitation}
+    if run.alone:
+        imitation["imitated_agents"] = [run.alone]
     return {
         "iterations": QUICK_ITERATIONS if quick else task.iterations,
-        "imitation": {**SHARED, "reward_form": task.reward_form, **task.imitation},
+        "imitation": imitation,
         "worlds": NUM_WORLDS,
         "evaluated": EVALUATED,
         "lr": 3e-3,
@@ -133,13 +144,20 @@ def settings_of(run: Run, quick: bool) -> dict[str, Any]:
 
 def config_of(run: Run, settings: Mapping[str, Any]) -> AMAGAILConfig:
     """From scratch, on whole episodes."""
-    demonstrations, _ = experts_play(run.game, run.episodes, seed=100 + run.seed)
+    experts = (run.alone,) if run.alone else None
+    demonstrations, _ = experts_play(run.game, run.episodes, seed=100 + run.seed, experts=experts)
     if settings["imitation"].get("discriminator_inputs") == "state":
         demonstrations = demonstrations.without_actions()
     rounds = settings["worlds"] * WORLDS[run.game].horizon
+    config = AMAGAILConfig()
+    if run.alone and run.structure == "decentralised":  # nobody would reward the other policy
+        config.multi_agent(
+            policies=set(WORLDS[run.game].agents),
+            policy_mapping_fn=own_policy,
+            policies_to_train=[run.alone],
+        )
     return (
-        AMAGAILConfig()
-        .environment("small_game", env_config={"game": run.game})
+        config.environment("small_game", env_config={"game": run.game})
         .env_runners(num_envs_per_env_runner=settings["worlds"], batch_mode="complete_episodes")
         .training(
             train_batch_size_per_learner=rounds,
@@ -254,6 +272,8 @@ def page(lines: Mapping[Run, Line], total: int) -> str:
 From scratch, without cloning. Mean over seeds (and the runs); bold is the structure that was to
 win. In speaker and listener and in private goals the return of an agent; more is better. In pursuit
 what the best deviation of one agent gains, mean over agents and subgames, exactly; less is better.
+"Alone": only this side is recorded, in games against random players, and imitated. The other side
+has no reward if decentralised, and stays as it was drawn.
 
 {markdown_table(rows)}
 {len(lines)} of {total} runs are there. Made by `python benchmarks/structures.py`.
@@ -298,8 +318,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _task(run: Run) -> Task:
-    wanted = (run.game, run.episodes, run.reward_form)
-    return next(t for t in TASKS if (t.game, t.episodes, t.reward_form) == wanted)
+    wanted = (run.game, run.episodes, run.reward_form, run.alone)
+    return next(t for t in TASKS if (t.game, t.episodes, t.reward_form, t.alone) == wanted)
 
 
 def _has_two_sides(task: Task) -> bool:

@@ -40,6 +40,7 @@ def streamed(recording: Path, **options: Any) -> StreamedRows:
     catalogue = Catalogue.read(recording)
     config = SimpleNamespace(
         policies={"agent_1": None, "agent_2": None},
+        imitates=lambda agent: True,
         policy_mapping_fn=lambda agent, episode: agent,
         phi="filtered",
         discriminator_inputs="state_action",

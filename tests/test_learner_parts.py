@@ -276,6 +276,7 @@ def test_learners_share_the_episodes_without_overlap() -> None:
         streamed_demonstrations=lambda: None,
         shaping_discount=lambda module_id: None,
         policies={"agent_1": None, "agent_2": None},
+        imitates=lambda agent: True,
         policy_mapping_fn=lambda agent, episode: agent,
         phi="filtered",
         discriminator_inputs="state_action",

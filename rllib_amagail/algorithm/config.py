@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 from gymnasium.spaces import Discrete, Space
@@ -19,8 +20,9 @@ from rllib_amagail.algorithm.env_check import GameDescription, inspect_environme
 from rllib_amagail.algorithm.field_checks import check_fields
 from rllib_amagail.algorithm.imitation_settings import ImitationSettings
 from rllib_amagail.algorithm.runner_choice import choose_env_runner
-from rllib_amagail.algorithm.structure_checks import check_game_structure
+from rllib_amagail.algorithm.structure_checks import check_agents
 from rllib_amagail.demonstrations import Catalogue, Demonstrations, bundled_path
+from rllib_amagail.demonstrations.imitated import imitated
 from rllib_amagail.demonstrations.past_turns import with_history
 from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.agent_module import OTHERS_SIZE, AgentModule
@@ -143,13 +145,13 @@ class AMAGAILConfig(ImitationSettings):
         elif not isinstance(source, Demonstrations):
             source = Demonstrations.load(source)
         if self.num_demonstrations is None:
-            return source
+            return imitated(source, self.imitated_agents)
         if self.num_demonstrations > source.num_episodes:
             raise ValueError(
                 f"num_demonstrations is {self.num_demonstrations}, but the demonstrations have "
                 f"{source.num_episodes} episodes"
             )
-        return source.head(self.num_demonstrations)
+        return imitated(source.head(self.num_demonstrations), self.imitated_agents)
 
     def streamed_demonstrations(self) -> Catalogue | None:
         """The files of Z, if it is larger than ``demonstrations_memory``; None if it fits.
@@ -172,8 +174,10 @@ class AMAGAILConfig(ImitationSettings):
         Raises as `load_demonstrations` and `with_past_turns`.
         """
         catalogue = self.streamed_demonstrations()
-        found = self.load_demonstrations() if catalogue is None else catalogue.parts[0].load()
-        return with_history(found, self.shown_past)
+        if catalogue is None:
+            return with_history(self.load_demonstrations(), self.shown_past)
+        first = imitated(catalogue.parts[0].load(), self.imitated_agents)
+        return with_history(first, self.shown_past)
 
     def validate(self) -> None:
         """Check every field, look at the environment once, and check Z against it.
@@ -189,16 +193,17 @@ class AMAGAILConfig(ImitationSettings):
             game = inspect_environment(self, self.phi)
             self._possible_agents = game.agents
             self.check_game(game)
-            check_game_structure(self, game.agents)
             if set(self.policies) == {DEFAULT_MODULE_ID}:
                 self.multi_agent(policies=list(game.agents), policy_mapping_fn=own_policy)
             # In one order in every process: seeded weights depend on it.
             self.multi_agent(policies={mid: self.policies[mid] for mid in sorted(self.policies)})
+            check_agents(self, game.agents)
             if self.env_runner_cls is None:
                 self.env_runner_cls = choose_env_runner(self, game.is_batched)
             if self.uses_demonstrations:
                 demonstrations = self.sample_demonstrations()
-                game.check_demonstrations(demonstrations)
+                taught = tuple(filter(self.imitates, game.agents))
+                replace(game, agents=taught).check_demonstrations(demonstrations)
                 check_teaching(self, demonstrations)
         super().validate()
 
@@ -248,7 +253,7 @@ class AMAGAILConfig(ImitationSettings):
         judged = self.discriminator_inputs
         return {
             discriminator_id(m): self._discriminator(*spaces[m], judged, self.shaping_discount(m))
-            for m in specs
+            for m in self.taught_modules()
         }
 
     def _discriminator(
@@ -275,6 +280,11 @@ class AMAGAILConfig(ImitationSettings):
     def modules_of_agents(self) -> dict[str, str]:
         """Agent to the id of its policy module; known when the config is validated."""
         return {agent: self.policy_mapping_fn(agent, None) for agent in self._possible_agents}
+
+    def taught_modules(self) -> list[str]:
+        """Ids of the policies that have an expert to imitate."""
+        modules = self.modules_of_agents()
+        return sorted({module for agent, module in modules.items() if self.imitates(agent)})
 
     def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> ConnectorV2:
         """RLlib's pipeline, with the modules in one order in every process."""

@@ -29,6 +29,7 @@ class ImitationSettings(PPOConfig):
         self.critic = "own"
         self.demonstrations: str | os.PathLike | Demonstrations | None = None
         self.num_demonstrations: int | None = None
+        self.imitated_agents: Sequence[str] | None = None
         self.demonstrations_memory = 2 * 2**30
         self.batches_ahead = 0
         self.phi: Phi = "filtered"
@@ -67,6 +68,7 @@ class ImitationSettings(PPOConfig):
         critic: str = NotProvided,
         demonstrations: str | os.PathLike | Demonstrations | None = NotProvided,
         num_demonstrations: int | None = NotProvided,
+        imitated_agents: Sequence[str] | None = NotProvided,
         phi: Phi = NotProvided,
         reward_source: str = NotProvided,
         reward_form: RewardForm = NotProvided,
@@ -88,7 +90,7 @@ class ImitationSettings(PPOConfig):
         bc_loss_coeff: float = NotProvided,
         value_only_iterations: int = NotProvided,
     ) -> Self:
-        """Set what Algorithm 1 adds to RLlib.
+        """Set what Algorithm 1 adds to RLlib; gives this config back.
 
         Args:
             generator: "ppo", or "mack" as in the paper; see `kfac`. Set it first: fields that have
@@ -96,6 +98,7 @@ class ImitationSettings(PPOConfig):
             critic: V sees what the agent sees ("own"), or the other agents, too ("joint").
             demonstrations: Z: a `Demonstrations`, its file, folder or address. None: the game's.
             num_demonstrations: use the first so many episodes of Z. None: all.
+            imitated_agents: whose rows of Z count; Z may hold theirs alone. None: all agents'.
             phi: what becomes of phi. "filtered": dropped (lines 5 and 10; AMAGAIL). "chosen": an
                 ordinary action that agents see and choose every round (MAGAIL); D_w judges the
                 action chosen. "executed": it judges what the game carried out, phi for absentees.
@@ -120,9 +123,6 @@ class ImitationSettings(PPOConfig):
             bc_anchor: weight of KL(pi_theta || pi_BC) in the policy's loss; needs ``bc_steps``.
             bc_loss_coeff: weight of -E_XE[log pi_theta(a|s)], ``bc_batch_size`` rows a minibatch.
             value_only_iterations: iterations at the start in which only the baseline V_nu learns.
-
-        Returns:
-            This config.
         """
         return self._set(locals())
 
@@ -204,6 +204,10 @@ class ImitationSettings(PPOConfig):
         if elapsed_rounds is None:
             elapsed_rounds = self.past_turns > 0
         return History(self.past_turns, elapsed_rounds)
+
+    def imitates(self, agent: str) -> bool:
+        """Whether an agent of Z is an expert to imitate."""
+        return self.imitated_agents is None or agent in self.imitated_agents
 
     def _set(self, arguments: dict[str, Any]) -> Self:
         given = {k: v for k, v in arguments.items() if k != "self" and v is not NotProvided}

@@ -45,11 +45,16 @@ def check_structure(config: Any) -> None:
         )
 
 
-def check_game_structure(config: Any, agents: Sequence[str]) -> None:
-    """Check the agents of the game.
+def check_agents(config: Any, agents: Sequence[str]) -> None:
+    """Check the agents of the game, and who of them is imitated.
+
+    Args:
+        config: an `AMAGAILConfig`, with its policies.
+        agents: of the game.
 
     Raises:
-        ValueError: not two of them, although what the one earns the other is to lose.
+        ValueError: not two of them, although what the one earns the other is to lose; nobody, or
+            somebody else, is imitated; a policy would learn from nothing.
     """
     has_sides = judges_jointly(config) and config.discriminator_structure == "zero_sum"
     if has_sides and len(agents) != 2:
@@ -57,3 +62,26 @@ def check_game_structure(config: Any, agents: Sequence[str]) -> None:
             f"discriminator_structure is 'zero_sum' and the agents are {', '.join(agents)}; "
             "expected two agents. Set 'centralised' or 'decentralised'"
         )
+    if config.imitated_agents is None or not config.uses_demonstrations:
+        return
+    found = config.imitated_agents
+    if isinstance(found, str) or not found or not set(found) <= set(agents):
+        raise ValueError(
+            f"imitated_agents is {found!r}; expected None or a list of some of the agents "
+            f"{', '.join(agents)}"
+        )
+    untaught = set(config.policies) - set(config.taught_modules())
+    idle = [module for module in sorted(untaught) if _is_trained(config, module)]
+    if idle and not judges_jointly(config):
+        raise ValueError(
+            f"imitated_agents is {list(found)}, so policies {', '.join(idle)} have nobody to "
+            "learn from; expected discriminator_structure 'centralised' or 'zero_sum', which "
+            "reward everybody, or .multi_agent(policies_to_train=[...]) without these policies"
+        )
+
+
+def _is_trained(config: Any, module_id: str) -> bool:
+    trained = config.policies_to_train
+    if trained is None:
+        return True
+    return bool(trained(module_id, None)) if callable(trained) else module_id in trained

@@ -16,6 +16,9 @@ with rewards of the environment; what came before its first turn is credited to 
 | zero-sum | each of the two agents | 1 on its own side's rows, -1 on the other's |
 
 Decentralised, every agent has a discriminator of its own, which sees that agent only.
+
+Agents that are not imitated are not in the rows, and no row is of their side alone: nobody knows
+what their experts would do. They are credited like all others.
 """
 
 from __future__ import annotations
@@ -66,7 +69,8 @@ class JointStructure:
         modules = config.modules_of_agents()
         by_side = config.discriminator_structure == "zero_sum"
         sides = {agent: index if by_side else 0 for index, agent in enumerate(modules)}
-        view = JointView.from_spaces(modules, spaces, config.discriminator_inputs)
+        seen = {agent: module for agent, module in modules.items() if config.imitates(agent)}
+        view = JointView.from_spaces(seen, spaces, config.discriminator_inputs)
         return cls(view, sides, config.phi)
 
     @property

@@ -36,18 +36,19 @@ class JudgingLearner(LearnerBase):
         inputs = rows.inputs
         if self.distributed:
             inputs = share_rows(inputs, gather_from_learners)
-        if len(inputs) == 0:
-            return turns
-        with require_finite(JOINT, self.distributed) as watch:
-            watch.saw({"joint rows": inputs, "weights of the discriminator": self.module[JOINT]})
-            to_learn = torch.from_numpy(inputs).to(self._device)
-            self._improve(JOINT, self._joint_expert_inputs, to_learn, log_as=JOINT)
-            rewards = discriminator_rewards(
-                self.module[JOINT],
-                torch.from_numpy(rows.inputs).to(self._device),
-                self.config.reward_form,
-            )
-            watch.saw({"rewards": rewards})
+        rewards = np.zeros(0, np.float32)  # if no imitated agent had a turn
+        if len(inputs) > 0:
+            with require_finite(JOINT, self.distributed) as watch:
+                weights = {"weights of the discriminator": self.module[JOINT]}
+                watch.saw({"joint rows": inputs} | weights)
+                to_learn = torch.from_numpy(inputs).to(self._device)
+                self._improve(JOINT, self._joint_expert_inputs, to_learn, log_as=JOINT)
+                rewards = discriminator_rewards(
+                    self.module[JOINT],
+                    torch.from_numpy(rows.inputs).to(self._device),
+                    self.config.reward_form,
+                )
+                watch.saw({"rewards": rewards})
         gammas = {m: self.config.get_config_for_module(m).gamma for m in turns}
         earned = rows.credit(self._structure, turns, rewards, gammas)
         return {m: replace(turns[m], learned_rewards=earned[m]) for m in turns}

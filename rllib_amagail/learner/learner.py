@@ -96,6 +96,7 @@ class AMAGAILTorchLearner(JudgingLearner):
         Returns:
             Mean negative log likelihood at the end, per module; none of those cloned before.
         """
+        taught = self.config.taught_modules()
         clones = {
             module_id: Clone(
                 module,
@@ -103,7 +104,7 @@ class AMAGAILTorchLearner(JudgingLearner):
                 np.random.default_rng(self.config.seed or 0),  # the same on all learners
             )
             for module_id in self._trained_modules()
-            if self._agents[module_id].anchor is None
+            if module_id in taught and self._agents[module_id].anchor is None
             for module in [self.module[module_id].unwrapped()]
         }
         if not clones:
@@ -222,7 +223,7 @@ class AMAGAILTorchLearner(JudgingLearner):
         if _ANCHOR_LOGITS in batch:
             anchor = type(policy).from_logits(batch[_ANCHOR_LOGITS])
             distance = config.bc_anchor * policy.kl(anchor).mean()
-        if config.bc_loss_coeff > 0:
+        if config.bc_loss_coeff > 0 and module_id in self.config.taught_modules():
             cloning_loss = self._agents[module_id].cloning_loss(config.bc_batch_size, self._rng)
             distance = distance + config.bc_loss_coeff * cloning_loss
         return distance

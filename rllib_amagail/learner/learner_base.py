@@ -143,7 +143,9 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
         """Discriminator to where its expert rows are."""
         if self._structure is not None:
             return {JOINT: JOINT}
-        return {discriminator_id(module_id): module_id for module_id in self._agents}
+        return {
+            discriminator_id(module_id): module_id for module_id in self.config.taught_modules()
+        }
 
     def _own_rows_drawn(self) -> None:
         """Count what the discriminators have drawn in an epoch."""
@@ -166,8 +168,8 @@ class LearnerBase(TellsErrors, PPOTorchLearner):
         """Give every agent the expert rows that are to be drawn from now."""
         if self.config.reward_source != "discriminator" and not self.config.bc_loss_coeff:
             return
-        for module_id, agent in self._agents.items():
-            rows = self._own_rows.rows[module_id]
+        for module_id in self.config.taught_modules():
+            agent, rows = self._agents[module_id], self._own_rows.rows[module_id]
             if agent.expert_rows is not rows:
                 agent.expert_rows = rows
                 agent.expert_inputs = torch.from_numpy(rows.inputs).to(self._device)

@@ -52,7 +52,8 @@ class RowSorter:
         """
         agents_of: dict[str, list[str]] = {module_id: [] for module_id in sorted(config.policies)}
         for agent in agents:
-            agents_of[config.policy_mapping_fn(agent, None)].append(agent)
+            if config.imitates(agent):
+                agents_of[config.policy_mapping_fn(agent, None)].append(agent)
         taught = {module_id: tuple(names) for module_id, names in agents_of.items() if names}
         spaces = {m: (modules[m].observation_space, modules[m].action_space) for m in taught}
         discounts = {module_id: config.shaping_discount(module_id) for module_id in taught}
