@@ -121,12 +121,11 @@ def _finite(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _pairs(values: ArrayLike, size: int) -> np.ndarray:
-    array = np.array(values)
-    pairs = array.astype(np.int64).reshape(-1, 2) if array.size % 2 == 0 else array
-    is_pairs = array.shape in ((0,), pairs.shape) and np.array_equal(pairs.ravel(), array.ravel())
+    pairs = np.array(values) if np.size(values) else np.zeros((0, 2), np.int64)
+    is_pairs = pairs.shape == (len(pairs), 2) and pairs.dtype.kind in "iu"
     if not is_pairs or ((pairs < 0) | (pairs >= size)).any():
         raise ValueError(
-            f"products are {array.tolist()}, expected pairs [P, 2] of columns 0 to {size - 1}"
+            f"products are {pairs.tolist()}, expected pairs [P, 2] of columns 0 to {size - 1}"
         )
     pairs.flags.writeable = False
     return pairs

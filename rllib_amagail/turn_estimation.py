@@ -92,7 +92,7 @@ def candidates(
     chance, with and without a chance of its own in round 0; given the agent's own last round; given
     everybody's last round (up to `MAX_JOINT_AGENTS` agents). With states, also logistic in
     everybody's last round and the state's numbers; these and their squares; and these and all
-    products of two of them, if there are at most 20.
+    products of two of them, if there are at most 20 numbers. Each takes `ROUNDS_PER_WEIGHT`.
 
     The logistic kinds say what goes with whose turn, not what causes it, and what they say of
     states far from the recorded ones is a guess. A turn that follows from the state for certain
@@ -114,8 +114,7 @@ def candidates(
         if rounds.num_agents <= MAX_JOINT_AGENTS:
             yield _joint_markov(rounds)
         if later_states is not None:
-            for products in product_sets(later_states.shape[1]):
-                yield _logistic(rounds, later_states, products, needs_actions)
+            yield from _logistic(rounds, later_states, needs_actions)
 
 
 @dataclass(frozen=True)
@@ -249,15 +248,16 @@ def _later_states(rounds: _Rounds, states: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([episode[1:] for episode in episodes])
 
 
-def _logistic(
-    rounds: _Rounds, states: np.ndarray, products: np.ndarray, needs_actions: bool
-) -> TurnEstimate:
-    function, num_parameters = fit_by_state(
-        rounds.later, rounds.before, states, products, rounds.first.mean(axis=0), needs_actions
-    )
+def _logistic(rounds: _Rounds, states: np.ndarray, needs_actions: bool) -> Iterator[TurnEstimate]:
+    initial = rounds.first.mean(axis=0)
     numbers = np.ones(len(states), np.int64)  # any round after the first
-    chances = function.probabilities(History(numbers, rounds.before[:, None], states))
-    return rounds.estimate(function, chances, num_parameters + rounds.num_agents)
+    history = History(numbers, rounds.before[:, None], states)
+    for products in product_sets(states.shape[1]):
+        fit = fit_by_state(rounds.later, rounds.before, states, products, initial, needs_actions)
+        if fit is not None:
+            function, num_parameters = fit
+            chances = function.probabilities(history)
+            yield rounds.estimate(function, chances, num_parameters + rounds.num_agents)
 
 
 def _share(happened: np.ndarray, given: np.ndarray, otherwise: np.ndarray) -> np.ndarray:

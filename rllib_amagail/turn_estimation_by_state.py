@@ -22,6 +22,10 @@ from rllib_amagail.logistic_participation import (
 RIDGE = 1e-5
 MAX_PRODUCTS = 210  # of all pairs of 20 numbers; a step of Newton takes R * F**2 operations
 MAX_STEPS = 100
+# Fewer rounds for each weight, and some weights would explain turns that are by chance: of half as
+# many features as rounds they explain all (Cover 1965, doi:10.1109/PGEC.1965.264137). BIC is for
+# many rounds and does not see it.
+ROUNDS_PER_WEIGHT = 5
 _RESOLUTION = 1e-6  # states are float32: what varies by less, relatively, is rounding
 
 
@@ -42,8 +46,10 @@ def fit_by_state(
     products: np.ndarray,
     initial: np.ndarray,
     needs_actions: bool,
-) -> tuple[LogisticParticipation, int]:
+) -> tuple[LogisticParticipation, int] | None:
     """The logistic player function of maximum likelihood, but for `RIDGE`, and its free parameters.
+
+    None if there are too few rounds for so many weights.
 
     Args:
         participation: `[R, N]` bool, of rounds after the first of their episodes, R >= 1.
@@ -61,7 +67,8 @@ def fit_by_state(
     design[:, 1:] = (features - mean)[:, varies] / spread[varies]
     # Observations repeat each other; what another column tells already is no free parameter.
     rank = int(np.linalg.matrix_rank(design.T @ design, hermitian=True, tol=1e-10 * design.size))
-
+    if len(design) < ROUNDS_PER_WEIGHT * rank:
+        return None
     num_agents, num_parameters = participation.shape[1], 0
     bias, weights = np.zeros(num_agents), np.zeros((num_agents, features.shape[1]))
     for agent, acts in enumerate(participation.T):
