@@ -88,7 +88,8 @@ def test_certain_agents_stay_certain() -> None:
 
 def test_what_repeats_other_columns_is_no_parameter() -> None:
     participation, states = drawn(BY_STATE, 40, 50)
-    repeated = [np.concatenate([s, s[:, :1] - s[:, 1:], 0 * s], axis=1) for s in states]
+    rounding = 1000.0 + 1e-5 * np.random.default_rng(0).normal(size=(50, 2))
+    repeated = [np.concatenate([s, s[:, :1] - s[:, 1:], rounding], axis=1) for s in states]
     few, many = (
         next(
             e

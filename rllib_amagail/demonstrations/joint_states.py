@@ -16,6 +16,7 @@ def joint_states_of(
 ) -> list[np.ndarray]:
     """The joint state of every round, as `TurnBasedEnv` shows it to a higher-order player function.
 
+    `VmasGame` shows the same; `make_game` shows positions and velocities, which are not recorded.
     Dense recordings only: a row of every agent in every round. What agents saw while they did not
     act decides when they act again, and sparse recordings do not have it.
 
