@@ -74,7 +74,8 @@ def estimate_player_function(
         needs_actions: the states end with the last round's actions, see `states_and_actions`.
 
     Raises:
-        ValueError: no rounds, or arrays of another kind, of different N, or of different S.
+        ValueError: no rounds, or arrays of another kind, of different N, or of different S; or
+            `needs_actions` without states.
     """
     found = candidates(participation, states, needs_actions=needs_actions)
     return min(found, key=lambda estimate: estimate.bic)
@@ -107,6 +108,8 @@ def candidates(
     if pattern is not None:
         yield TurnEstimate(DeterministicPattern(pattern), 0.0, pattern.size, rounds.all.size)
     yield _independent(rounds)
+    if states is None and needs_actions:
+        raise ValueError("found needs_actions without states, expected states that end with them")
     later_states = None if states is None else _later_states(rounds, states)
     if len(rounds.later):
         yield _independent(rounds, of_later_rounds=True)

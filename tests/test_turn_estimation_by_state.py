@@ -147,6 +147,8 @@ def test_other_states_are_refused(states: list[np.ndarray], message: str) -> Non
     participation = [np.ones((3, 2), bool), np.ones((2, 2), bool)]
     with pytest.raises(ValueError, match=message):
         estimate_player_function(participation, states)
+    with pytest.raises(ValueError, match="needs_actions without states"):
+        estimate_player_function(participation, needs_actions=True)
 
 
 def test_a_simulator_is_driven_by_what_was_learned(tmp_path: Path) -> None:
