@@ -7,6 +7,7 @@
 | `IndependentStochastic` | each agent by its own chance, whatever the history | figure 1c |
 | `MarkovParticipation` | each agent by chance, given whether it acted last round | section 2.1 |
 | `JointMarkovParticipation` | each agent by chance, given who acted last round | section 2.1 |
+| `LogisticParticipation` | each agent by chance, given the state and who acted last | section 2.1 |
 | `HistoryPlayerFunction` | any function of the participation history | section 2.1 |
 | `StatePlayerFunction` | any function of history and state: the higher-order form | section 2.1 |
 
@@ -15,11 +16,12 @@ All but the last two are values: equal parameters make them equal, and `to_dict`
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 import numpy as np
 
+from rllib_amagail.logistic_participation import LogisticParticipation
 from rllib_amagail.turn_sampler import (
     History,
     PlayerFunction,
@@ -28,6 +30,7 @@ from rllib_amagail.turn_sampler import (
     checked_count,
     probability_array,
 )
+from rllib_amagail.value_player_function import ValuePlayerFunction
 
 __all__ = [
     "DeterministicPattern",
@@ -35,6 +38,7 @@ __all__ = [
     "HistoryPlayerFunction",
     "IndependentStochastic",
     "JointMarkovParticipation",
+    "LogisticParticipation",
     "MarkovParticipation",
     "PlayerFunction",
     "StatePlayerFunction",
@@ -46,34 +50,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False)
-class _ValuePlayerFunction(PlayerFunction):
-    """A player function made of its parameters alone: JSON and equality come from the fields."""
-
-    num_agents: int = field(init=False)
-    type_name: ClassVar[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        values = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.init}
-        return {
-            "type": self.type_name,
-            **{name: np.asarray(value).tolist() for name, value in values.items()},
-        }
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _ValuePlayerFunction):
-            return NotImplemented
-        return self.to_dict() == other.to_dict()
-
-    def __hash__(self) -> int:
-        return hash((self.type_name, self.num_agents))
-
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)  # the dataclass is frozen
-
-
-@dataclass(frozen=True, eq=False)
-class Synchronous(_ValuePlayerFunction):
+class Synchronous(ValuePlayerFunction):
     """Everybody acts in every round: the games of MAGAIL (paper, figure 1a and Corollary 2.1)."""
 
     num_agents: int
@@ -94,7 +71,7 @@ class Synchronous(_ValuePlayerFunction):
 
 
 @dataclass(frozen=True, eq=False)
-class DeterministicPattern(_ValuePlayerFunction):
+class DeterministicPattern(ValuePlayerFunction):
     """Round t has the participation vector `pattern[t % P]` (paper, figure 1b).
 
     Args:
@@ -133,7 +110,7 @@ def paper_pattern() -> DeterministicPattern:
 
 
 @dataclass(frozen=True, eq=False)
-class IndependentStochastic(_ValuePlayerFunction):
+class IndependentStochastic(ValuePlayerFunction):
     """Each agent acts by its own chance, whatever the history (paper, figure 1c and section 5).
 
     Args:
@@ -170,7 +147,7 @@ class IndependentStochastic(_ValuePlayerFunction):
 
 
 @dataclass(frozen=True, eq=False)
-class MarkovParticipation(_ValuePlayerFunction):
+class MarkovParticipation(ValuePlayerFunction):
     """Each agent acts by chance, given whether it acted itself in the last round.
 
     Args:
@@ -206,7 +183,7 @@ class MarkovParticipation(_ValuePlayerFunction):
 
 
 @dataclass(frozen=True, eq=False)
-class JointMarkovParticipation(_ValuePlayerFunction):
+class JointMarkovParticipation(ValuePlayerFunction):
     """Each agent acts by chance, given who of all agents acted in the last round.
 
     Args:
@@ -312,7 +289,7 @@ class StatePlayerFunction(HistoryPlayerFunction):
     needs_states = True
 
 
-_VALUE_TYPES: dict[str, type[_ValuePlayerFunction]] = {
+_VALUE_TYPES: dict[str, type[ValuePlayerFunction]] = {
     cls.type_name: cls
     for cls in (
         Synchronous,
@@ -320,6 +297,7 @@ _VALUE_TYPES: dict[str, type[_ValuePlayerFunction]] = {
         IndependentStochastic,
         MarkovParticipation,
         JointMarkovParticipation,
+        LogisticParticipation,
     )
 }
 

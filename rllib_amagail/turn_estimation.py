@@ -5,7 +5,12 @@ A simulator that knows no turn order can be driven by the one that the experts' 
     estimate = estimate_player_function(participation_of(demonstrations))
     env = TurnBasedEnv(simulator, estimate.player_function)
 
-Shapes: E episodes of T_e rounds, N agents, S state numbers.
+Given the states too, it looks for an order that depends on them:
+
+    states = joint_states_of(demonstrations)
+    estimate = estimate_player_function(participation_of(demonstrations), states)
+
+Shapes: E episodes of T_e rounds, N agents, S state numbers, R rounds after the first of episodes.
 """
 
 from __future__ import annotations
@@ -18,12 +23,14 @@ import numpy as np
 
 from rllib_amagail.player_functions import (
     DeterministicPattern,
+    History,
     IndependentStochastic,
     JointMarkovParticipation,
     MarkovParticipation,
     PlayerFunction,
     Synchronous,
 )
+from rllib_amagail.turn_estimation_by_state import fit_by_state, product_sets
 
 MAX_PERIOD = 64
 MAX_JOINT_AGENTS = 8  # a joint table has 2**N rows
@@ -51,24 +58,46 @@ class TurnEstimate:
         return self.num_parameters * math.log(self.num_draws) - 2.0 * self.log_likelihood
 
 
-def estimate_player_function(participation: Sequence[np.ndarray]) -> TurnEstimate:
+def estimate_player_function(
+    participation: Sequence[np.ndarray],
+    states: Sequence[np.ndarray] | None = None,
+    *,
+    needs_actions: bool = False,
+) -> TurnEstimate:
     """The player function of lowest BIC among those that `candidates` gives.
 
     Args:
         participation: E arrays `[T_e, N]` bool, I_t of each episode from its round 0.
+        states: E arrays `[T_e, S]`, what a higher-order player function is shown before it draws
+            I_t: of recordings, `demonstrations.joint_states.joint_states_of`. None: the order is
+            taken not to depend on them.
+        needs_actions: the states end with the last round's actions, see `states_and_actions`.
 
     Raises:
-        ValueError: no rounds, or arrays of another kind or of different N.
+        ValueError: no rounds, or arrays of another kind, of different N, or of different S; or
+            `needs_actions` without states.
     """
-    return min(candidates(participation), key=lambda estimate: estimate.bic)
+    found = candidates(participation, states, needs_actions=needs_actions)
+    return min(found, key=lambda estimate: estimate.bic)
 
 
-def candidates(participation: Sequence[np.ndarray]) -> Iterator[TurnEstimate]:
+def candidates(
+    participation: Sequence[np.ndarray],
+    states: Sequence[np.ndarray] | None = None,
+    *,
+    needs_actions: bool = False,
+) -> Iterator[TurnEstimate]:
     """The best player function of each kind that can explain the recording at all.
 
     Kinds: everybody always; a repeated pattern, if some episode shows it twice; each agent by
     chance, with and without a chance of its own in round 0; given the agent's own last round; given
-    everybody's last round (up to `MAX_JOINT_AGENTS` agents).
+    everybody's last round (up to `MAX_JOINT_AGENTS` agents). With states, also logistic in
+    everybody's last round and the state's numbers; these and their squares; and these and all
+    products of two of them, if there are at most 20 numbers. Each takes `ROUNDS_PER_WEIGHT`.
+
+    The logistic kinds say what goes with whose turn, not what causes it, and what they say of
+    states far from the recorded ones is a guess. A turn that follows from the state for certain
+    gets a chance close to 1, the closer the more rounds are recorded (`RIDGE`).
 
     Args and errors are those of `estimate_player_function`.
     """
@@ -79,11 +108,16 @@ def candidates(participation: Sequence[np.ndarray]) -> Iterator[TurnEstimate]:
     if pattern is not None:
         yield TurnEstimate(DeterministicPattern(pattern), 0.0, pattern.size, rounds.all.size)
     yield _independent(rounds)
+    if states is None and needs_actions:
+        raise ValueError("found needs_actions without states, expected states that end with them")
+    later_states = None if states is None else _later_states(rounds, states)
     if len(rounds.later):
         yield _independent(rounds, of_later_rounds=True)
         yield _markov(rounds)
         if rounds.num_agents <= MAX_JOINT_AGENTS:
             yield _joint_markov(rounds)
+        if later_states is not None:
+            yield from _logistic(rounds, later_states, needs_actions)
 
 
 @dataclass(frozen=True)
@@ -190,6 +224,43 @@ def _joint_markov(rounds: _Rounds) -> TurnEstimate:
         table[rows],
         num_agents * (len(seen) + 1),
     )
+
+
+def _later_states(rounds: _Rounds, states: Sequence[np.ndarray]) -> np.ndarray:
+    """`[R, S]` states of all rounds but the first, checked."""
+    episodes = [np.asarray(episode) for episode in states]
+    lengths = [len(episode) for episode in rounds.episodes]
+    if len(episodes) != len(lengths):
+        raise ValueError(
+            f"states are of {len(episodes)} episodes, expected {len(lengths)} as in participation"
+        )
+    widths = {episode.shape[1:] for episode in episodes}
+    for number, (episode, length) in enumerate(zip(episodes, lengths, strict=True)):
+        is_matrix = episode.ndim == 2 and episode.dtype.kind in "biuf"
+        if not is_matrix or len(widths) > 1 or len(episode) != length or 0 in episode.shape:
+            raise ValueError(
+                f"states of episode {number} are {episode.dtype} of shape {episode.shape}, "
+                f"expected numbers of shape ({length}, S) with the same S >= 1 in all episodes"
+            )
+        if not np.isfinite(episode).all():
+            row, column = np.argwhere(~np.isfinite(episode))[0].tolist()
+            raise ValueError(
+                f"states of episode {number} have {episode[row, column]} in round {row}, column "
+                f"{column}, expected finite numbers"
+            )
+    return np.concatenate([episode[1:] for episode in episodes])
+
+
+def _logistic(rounds: _Rounds, states: np.ndarray, needs_actions: bool) -> Iterator[TurnEstimate]:
+    initial = rounds.first.mean(axis=0)
+    numbers = np.ones(len(states), np.int64)  # any round after the first
+    history = History(numbers, rounds.before[:, None], states)
+    for products in product_sets(states.shape[1]):
+        fit = fit_by_state(rounds.later, rounds.before, states, products, initial, needs_actions)
+        if fit is not None:
+            function, num_parameters = fit
+            chances = function.probabilities(history)
+            yield rounds.estimate(function, chances, num_parameters + rounds.num_agents)
 
 
 def _share(happened: np.ndarray, given: np.ndarray, otherwise: np.ndarray) -> np.ndarray:

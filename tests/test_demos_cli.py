@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -18,6 +19,7 @@ from rllib_amagail.cli.demos import main
 from rllib_amagail.cli.demos_summary import summary
 from rllib_amagail.demonstrations import Demonstrations, concatenate
 from rllib_amagail.demonstrations.readers import from_dicts, from_rows
+from rllib_amagail.player_functions import LogisticParticipation
 from tests.demonstration_samples import SPACES, assert_same, assert_same_rows, example, play
 from tests.reader_samples import as_rows, assert_is, trajectories
 
@@ -55,6 +57,16 @@ class TestInfo:
         assert a["return"] == {"mean": 1.5, "std": 2.5, "min": -1.0, "max": 4.0}
         assert a["actions"] == [{"first": 0, "counts": [0, 1, 1, 1, 0]}]
         assert a["action_space"]["type"] == "Discrete"
+
+    def test_a_player_function_of_many_numbers_is_shortened(self, tmp_path: Path) -> None:
+        zeros = np.zeros((2, 1000))
+        turns = LogisticParticipation([0.0, 0.0], zeros[:, :2], zeros, initial=[1.0, 1.0])
+        path = tmp_path / "many.parquet"
+        replace(example(), player_function=turns.to_dict()).save(path)
+        assert json.loads(run("info", path, "--json")[1])["player_function"] == turns.to_dict()
+        out = run("info", path)[1]
+        assert 'logistic_participation {"bias": [0.0, 0.0]' in out
+        assert out.count("0.0, ") < 200
 
     def test_the_tables_tell_it_to_people(self, file: Path) -> None:
         code, out, _ = run("info", file)

@@ -9,6 +9,7 @@ from rllib_amagail.player_functions import (
     HistoryPlayerFunction,
     IndependentStochastic,
     JointMarkovParticipation,
+    LogisticParticipation,
     MarkovParticipation,
     PlayerFunction,
     StatePlayerFunction,
@@ -58,6 +59,21 @@ class TestContractOfStatePlayerFunction(PlayerFunctionContract):
 
     def make_states(self, rng):
         return rng.normal(size=(self.num_worlds, 2))
+
+
+class TestContractOfLogisticParticipation(PlayerFunctionContract):
+    def make_player_function(self):
+        return LogisticParticipation(
+            bias=[0.5, 40.0],
+            turn_weights=[[-1.0, 2.0], [0.0, 0.0]],
+            state_weights=[[1.0, 0.0, -3.0], [0.0, 0.0, 0.0]],
+            initial=[0.5, 1.0],
+            products=[[0, 1], [2, 2]],
+            product_weights=[[-2.0, 1.0], [0.0, 0.0]],
+        )
+
+    def make_states(self, rng):
+        return rng.normal(size=(self.num_worlds, 3))
 
 
 class Broken(PlayerFunction):

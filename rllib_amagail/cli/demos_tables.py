@@ -15,6 +15,7 @@ from rllib_amagail.demonstrations import Demonstrations
 
 _BAR_CELLS = 24
 _MAX_CHOICES = 24  # bars of one component
+_MAX_PARAMETERS = 600  # letters of a player function's; --json holds all
 _MAX_VALUES = 6  # numbers of an observation in a row
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -80,7 +81,10 @@ def _player_function(description: Mapping[str, Any] | None) -> str:
     if description is None:
         return "not said"
     parameters = {n: _rounded(value) for n, value in description.items() if n != "type"}
-    return f"{description.get('type', '?')} {json.dumps(parameters)}"
+    text = json.dumps(parameters)
+    if len(text) > _MAX_PARAMETERS:
+        text = f"{text[:_MAX_PARAMETERS]}..."
+    return f"{description.get('type', '?')} {text}"
 
 
 def _rounded(value: Any) -> Any:
