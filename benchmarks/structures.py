@@ -127,12 +127,11 @@ def wanted_runs(quick: bool) -> list[Run]:
 def settings_of(run: Run, quick: bool) -> dict[str, Any]:
     """All that a line depends on besides its cell."""
     task = _task(run)
-    imitation = {**SHARED, "reward_form": task.reward_form, **task.imitation}
-    if run.alone:
-        imitation["imitated_agents"] = [run.alone]
+    roles = {"imitated_agents": [run.alone]} if run.alone else {}
     return {
         "iterations": QUICK_ITERATIONS if quick else task.iterations,
-        "imitation": imitation,
+        "imitation": {**SHARED, "reward_form": task.reward_form, **task.imitation},
+        **({"roles": roles} if roles else {}),
         "worlds": NUM_WORLDS,
         "evaluated": EVALUATED,
         "lr": 3e-3,
@@ -177,6 +176,7 @@ def config_of(run: Run, settings: Mapping[str, Any]) -> AMAGAILConfig:
             discriminator_structure=run.structure,
             **settings["imitation"],
         )
+        .roles(**settings.get("roles", {}))
         .debugging(seed=run.seed, log_level="ERROR")
     )
 

@@ -392,11 +392,42 @@ def test_chunks_of_episodes_are_refused() -> None:
         config.validate()
 
 
-def test_two_sides_are_of_two_agents() -> None:
+@pytest.mark.parametrize(
+    ("sides", "expected"),
+    [
+        (None, "expected two agents, or"),
+        ([["agent_1"], ["agent_2"], ["agent_3"]], "expected two lists"),
+        ([["agent_1", "agent_2", "agent_3"], []], "expected two lists"),
+        ([["agent_1", "agent_2"], ["agent_2", "agent_3"]], "expected two lists"),
+        ([["agent_1"], ["agent_3"]], "expected two lists"),
+    ],
+)
+def test_there_are_two_sides_of_all_agents(sides: Any, expected: str) -> None:
     config = small_config(num_agents=3).env_runners(batch_mode="complete_episodes")
-    config.imitation(discriminator_structure="zero_sum", reward_form="airl")
-    with pytest.raises(ValueError, match="agent_1, agent_2, agent_3; expected two agents"):
+    config.imitation(discriminator_structure="zero_sum", reward_form="airl").roles(sides=sides)
+    with pytest.raises(ValueError, match=f"agent_1, agent_2, agent_3; {expected}"):
         config.validate()
+
+
+def test_a_side_of_several_is_one_side() -> None:
+    spaces = {**SPACES, "c": SPACES["a"]}
+    view = JointView.from_spaces({agent: agent for agent in spaces}, spaces)
+    structure = JointStructure(view, {"a": 0, "b": 1, "c": 0}, "filtered")
+    # a and c act in round 0, b in rounds 0 and 1.
+    turns = {
+        "a": turns_of([("a", "g", [0], 2)], actions=[1]),
+        "b": turns_of([("b", "g", [0, 1], 2)], actions=[0, 1]),
+        "c": turns_of([("c", "g", [0], 2)], actions=[0]),
+    }
+    rows = JointRows.of_turns(structure, turns)
+    assert rows.inputs.tolist() == [
+        [1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 1, 0],  # a and c; b is masked
+        [0, 1, 0, 0, 1, 1, 1, 0, 0, 1, 0, 0],
+        [0, 1, 0, 0, 1, 2, 0, 1, 0, 1, 0, 0],
+    ]
+    earned = rows.credit(structure, turns, np.array([1.0, 10, 100]), dict.fromkeys("abc", 0.5))
+    assert earned["a"].tolist() == earned["c"].tolist() == [1 - 10 - 100 / 2]
+    assert earned["b"].tolist() == [10 - 1, 100]
 
 
 def test_a_policy_cannot_have_the_discriminators_name() -> None:

@@ -32,12 +32,11 @@ SPACES = {"a": (SEEN, gym.spaces.Discrete(2)), "b": (SEEN, gym.spaces.Discrete(2
 
 def one_side(**settings: Any) -> AMAGAILConfig:
     """Zero-sum on the echo game, with agent_1's experts."""
-    config = small_config().env_runners(batch_mode="complete_episodes")
+    config = small_config().env_runners(batch_mode="complete_episodes").roles(imitated_agents=ALONE)
     return config.imitation(
         **{
             "discriminator_structure": "zero_sum",
             "reward_form": "airl",
-            "imitated_agents": ALONE,
             "bc_steps": 0,
             "value_only_iterations": 0,
             "normalise_rewards": False,
@@ -176,7 +175,7 @@ def test_recordings_of_some_agents_are_cloned() -> None:
     config = only_agent_1_learns(MultiAgentBCConfig().environment("echo"))
     config.training(train_batch_size_per_learner=4 * HORIZON)
     recorded = imitated(echo_demonstrations(), ALONE)
-    config.imitation(demonstrations=recorded, imitated_agents=ALONE, bc_steps=2)
+    config.imitation(demonstrations=recorded, bc_steps=2).roles(imitated_agents=ALONE)
     result = train(config, 1)[0]["learners"]
     assert "negative_log_likelihood" in result["agent_1"]
     assert "negative_log_likelihood" not in result.get("agent_2", {})
@@ -198,7 +197,7 @@ def test_parts_of_one_side_are_streamed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("found", ["agent_1", [], ["agent_3"]])
 def test_imitated_agents_are_some_of_the_games(found: Any) -> None:
     with pytest.raises(ValueError, match="list of some of the agents agent_1, agent_2"):
-        one_side(imitated_agents=found).validate()
+        one_side().roles(imitated_agents=found).validate()
 
 
 def test_a_policy_with_nothing_to_learn_from_is_refused() -> None:
@@ -206,3 +205,16 @@ def test_a_policy_with_nothing_to_learn_from_is_refused() -> None:
     with pytest.raises(ValueError, match=r"so policies agent_2 have nobody to learn from"):
         config.validate()
     only_agent_1_learns(config).validate()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_all_of_a_side_earn_alike() -> None:
+    config = one_side(demonstrations=echo_demonstrations(num_agents=3, participation=1.0))
+    config.environment(env_config={"num_agents": 3, "participation": 1.0})
+    config.roles(
+        imitated_agents=["agent_1", "agent_3"], sides=[["agent_3", "agent_1"], ["agent_2"]]
+    )
+    learned = train(config, 1)[0]["learners"]
+    earned = {f"agent_{i}": learned[f"agent_{i}"]["reward_mean"] for i in (1, 2, 3)}
+    assert earned["agent_1"] == earned["agent_3"] == pytest.approx(-earned["agent_2"])
+    assert earned["agent_2"] != 0

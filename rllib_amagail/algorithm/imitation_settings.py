@@ -30,6 +30,7 @@ class ImitationSettings(PPOConfig):
         self.demonstrations: str | os.PathLike | Demonstrations | None = None
         self.num_demonstrations: int | None = None
         self.imitated_agents: Sequence[str] | None = None
+        self.sides: Sequence[Sequence[str]] | None = None
         self.demonstrations_memory = 2 * 2**30
         self.batches_ahead = 0
         self.phi: Phi = "filtered"
@@ -68,7 +69,6 @@ class ImitationSettings(PPOConfig):
         critic: str = NotProvided,
         demonstrations: str | os.PathLike | Demonstrations | None = NotProvided,
         num_demonstrations: int | None = NotProvided,
-        imitated_agents: Sequence[str] | None = NotProvided,
         phi: Phi = NotProvided,
         reward_source: str = NotProvided,
         reward_form: RewardForm = NotProvided,
@@ -90,7 +90,7 @@ class ImitationSettings(PPOConfig):
         bc_loss_coeff: float = NotProvided,
         value_only_iterations: int = NotProvided,
     ) -> Self:
-        """Set what Algorithm 1 adds to RLlib; gives this config back.
+        """Set what Algorithm 1 adds to RLlib.
 
         Args:
             generator: "ppo", or "mack" as in the paper; see `kfac`. Set it first: fields that have
@@ -98,7 +98,6 @@ class ImitationSettings(PPOConfig):
             critic: V sees what the agent sees ("own"), or the other agents, too ("joint").
             demonstrations: Z: a `Demonstrations`, its file, folder or address. None: the game's.
             num_demonstrations: use the first so many episodes of Z. None: all.
-            imitated_agents: whose rows of Z count; Z may hold theirs alone. None: all agents'.
             phi: what becomes of phi. "filtered": dropped (lines 5 and 10; AMAGAIL). "chosen": an
                 ordinary action that agents see and choose every round (MAGAIL); D_w judges the
                 action chosen. "executed": it judges what the game carried out, phi for absentees.
@@ -123,6 +122,27 @@ class ImitationSettings(PPOConfig):
             bc_anchor: weight of KL(pi_theta || pi_BC) in the policy's loss; needs ``bc_steps``.
             bc_loss_coeff: weight of -E_XE[log pi_theta(a|s)], ``bc_batch_size`` rows a minibatch.
             value_only_iterations: iterations at the start in which only the baseline V_nu learns.
+
+        Returns:
+            This config.
+        """
+        return self._set(locals())
+
+    def roles(
+        self,
+        *,
+        imitated_agents: Sequence[str] | None = NotProvided,
+        sides: Sequence[Sequence[str]] | None = NotProvided,
+    ) -> Self:
+        """Set which agents are experts in Z, and who is on whose side; see docs/discriminators.md.
+
+        Args:
+            imitated_agents: whose rows of Z count; Z may hold theirs alone. None: all agents'.
+            sides: the agents of the two sides of ``discriminator_structure="zero_sum"``. None: two
+                agents, each on a side of its own. Without effect beside other structures.
+
+        Returns:
+            This config.
         """
         return self._set(locals())
 
@@ -225,8 +245,8 @@ class ImitationSettings(PPOConfig):
 
 
 def imitation_fields() -> list[str]:
-    """The names of all fields that `imitation`, `history`, `kfac` and `sampling` set."""
-    settings = ImitationSettings
-    sections = (settings.imitation, settings.history, settings.kfac, settings.sampling)
+    """The names of all fields that `imitation`, `roles`, `history`, `kfac`, `sampling` set."""
+    own = ImitationSettings
+    sections = (own.imitation, own.roles, own.history, own.kfac, own.sampling)
     names = [name for section in sections for name in inspect.signature(section).parameters]
     return [name for name in names if name != "self"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -65,7 +64,6 @@ class MultiAgentBCConfig(AMAGAILConfig):
         *,
         demonstrations: str | os.PathLike | Demonstrations | None = NotProvided,
         num_demonstrations: int | None = NotProvided,
-        imitated_agents: Sequence[str] | None = NotProvided,
         phi: Phi = NotProvided,
         bc_steps: int = NotProvided,
         bc_batch_size: int = NotProvided,
@@ -79,7 +77,6 @@ class MultiAgentBCConfig(AMAGAILConfig):
             demonstrations: a `Demonstrations`, a file, folder or address of some; see
                 `AMAGAILConfig.imitation`. None: the episodes that come with the game.
             num_demonstrations: use the first so many episodes. None: all.
-            imitated_agents: whose rows count; see `AMAGAILConfig.imitation`. None: all agents'.
             phi: "filtered" drops phi; "chosen" (or "executed", which is the same here) makes it
                 the last action of every agent that may abstain (the paper's BC).
             bc_steps: gradient steps an iteration.
@@ -100,7 +97,6 @@ class MultiAgentBCConfig(AMAGAILConfig):
         return super().imitation(
             demonstrations=demonstrations,
             num_demonstrations=num_demonstrations,
-            imitated_agents=imitated_agents,
             phi=phi,
             bc_steps=bc_steps,
             bc_batch_size=bc_batch_size,

@@ -53,15 +53,11 @@ def check_agents(config: Any, agents: Sequence[str]) -> None:
         agents: of the game.
 
     Raises:
-        ValueError: not two of them, although what the one earns the other is to lose; nobody, or
-            somebody else, is imitated; a policy would learn from nothing.
+        ValueError: they are not on two sides, although what the one earns the other is to lose;
+            nobody, or somebody else, is imitated; a policy would learn from nothing.
     """
-    has_sides = judges_jointly(config) and config.discriminator_structure == "zero_sum"
-    if has_sides and len(agents) != 2:
-        raise ValueError(
-            f"discriminator_structure is 'zero_sum' and the agents are {', '.join(agents)}; "
-            "expected two agents. Set 'centralised' or 'decentralised'"
-        )
+    if judges_jointly(config) and config.discriminator_structure == "zero_sum":
+        _check_sides(config.sides, agents)
     if config.imitated_agents is None or not config.uses_demonstrations:
         return
     found = config.imitated_agents
@@ -77,6 +73,20 @@ def check_agents(config: Any, agents: Sequence[str]) -> None:
             f"imitated_agents is {list(found)}, so policies {', '.join(idle)} have nobody to "
             "learn from; expected discriminator_structure 'centralised' or 'zero_sum', which "
             "reward everybody, or .multi_agent(policies_to_train=[...]) without these policies"
+        )
+
+
+def _check_sides(sides: Any, agents: Sequence[str]) -> None:
+    found = f"discriminator_structure is 'zero_sum', sides are {sides!r} and the agents are "
+    if sides is None and len(agents) != 2:
+        raise ValueError(
+            f"{found}{', '.join(agents)}; expected two agents, or .roles(sides=[[...], [...]]), or "
+            "discriminator_structure 'centralised' or 'decentralised'"
+        )
+    named = [] if sides is None else [agent for side in sides for agent in side]
+    if sides is not None and (len(sides) != 2 or sorted(named) != sorted(agents) or not all(sides)):
+        raise ValueError(
+            f"{found}{', '.join(agents)}; expected two lists that name every agent once"
         )
 
 

@@ -13,7 +13,7 @@ with rewards of the environment; what came before its first turn is credited to 
 | structure | sides | sign(i, side) |
 |---|---|---|
 | centralised | one, of everybody | 1 |
-| zero-sum | each of the two agents | 1 on its own side's rows, -1 on the other's |
+| zero-sum | two | 1 on its own side's rows, -1 on the other's |
 
 Decentralised, every agent has a discriminator of its own, which sees that agent only.
 
@@ -67,8 +67,10 @@ class JointStructure:
         if not judges_jointly(config):
             return None
         modules = config.modules_of_agents()
-        by_side = config.discriminator_structure == "zero_sum"
-        sides = {agent: index if by_side else 0 for index, agent in enumerate(modules)}
+        sides = dict.fromkeys(modules, 0)
+        if config.discriminator_structure == "zero_sum":
+            both = config.sides or [[agent] for agent in modules]
+            sides = {agent: side for side, agents in enumerate(both) for agent in agents}
         seen = {agent: module for agent, module in modules.items() if config.imitates(agent)}
         view = JointView.from_spaces(seen, spaces, config.discriminator_inputs)
         return cls(view, sides, config.phi)
