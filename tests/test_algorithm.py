@@ -230,10 +230,8 @@ def test_only_the_named_policies_learn() -> None:
     algorithm.stop()
 
 
-@pytest.mark.parametrize("seed", [3, pytest.param(None, marks=pytest.mark.slow)])
-def test_two_learners_stay_equal(seed: int | None) -> None:
-    config = small_config().learners(num_learners=2, num_cpus_per_learner=1).debugging(seed=seed)
-    config.training(train_batch_size_per_learner=16 * HORIZON)
+def assert_learners_stay_equal(config: AMAGAILConfig) -> None:
+    """Two learners have the same weights after two iterations."""
     algorithm: AMAGAIL = config.build_algo()
     for _ in range(2):
         algorithm.train()
@@ -243,10 +241,18 @@ def test_two_learners_stay_equal(seed: int | None) -> None:
             lambda learner: learner.get_state(components="rl_module")["rl_module"]
         )
     ]
-    for module_id, weights in states[0].items():
-        for name, array in weights.items():
-            np.testing.assert_array_equal(array, states[1][module_id][name], err_msg=name)
     algorithm.stop()
+    first, second = states
+    for module_id, weights in first.items():
+        for name, array in weights.items():
+            np.testing.assert_array_equal(array, second[module_id][name], err_msg=name)
+
+
+@pytest.mark.parametrize("seed", [3, pytest.param(None, marks=pytest.mark.slow)])
+def test_two_learners_stay_equal(seed: int | None) -> None:
+    config = small_config().learners(num_learners=2, num_cpus_per_learner=1).debugging(seed=seed)
+    config.training(train_batch_size_per_learner=16 * HORIZON)
+    assert_learners_stay_equal(config)
 
 
 @pytest.mark.parametrize("critic", ["own", "joint"])

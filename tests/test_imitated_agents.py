@@ -21,7 +21,12 @@ from rllib_amagail.demonstrations.imitated import imitated
 from rllib_amagail.judge import JOINT
 from rllib_amagail.learner.joint_rows import JointRows, JointStructure
 from rllib_amagail.learner.joint_view import JointView
-from tests.test_algorithm import learner_numbers, small_config, train
+from tests.test_algorithm import (
+    assert_learners_stay_equal,
+    learner_numbers,
+    small_config,
+    train,
+)
 from tests.test_joint_critic import turns_of
 from tests.toys import HORIZON, echo_demonstrations
 
@@ -179,6 +184,13 @@ def test_recordings_of_some_agents_are_cloned() -> None:
     result = train(config, 1)[0]["learners"]
     assert "negative_log_likelihood" in result["agent_1"]
     assert "negative_log_likelihood" not in result.get("agent_2", {})
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_two_learners_stay_equal() -> None:
+    config = one_side().learners(num_learners=2, num_cpus_per_learner=1)
+    assert_learners_stay_equal(config.training(train_batch_size_per_learner=16 * HORIZON))
 
 
 @pytest.mark.slow

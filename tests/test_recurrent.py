@@ -32,7 +32,7 @@ from rllib_amagail.recording import record
 from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
 from rllib_amagail.running_moments import RunningMoments
 from rllib_amagail.spaces import ObservationLayout
-from tests.test_algorithm import small_config
+from tests.test_algorithm import assert_learners_stay_equal, small_config
 from tests.test_exact_resume import assert_resumes
 from tests.toys import HORIZON, echo_demonstrations
 
@@ -261,6 +261,15 @@ def test_training_recording_and_what_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("ray_session")
 def test_a_restored_run_goes_on(tmp_path: Path) -> None:
     assert_resumes(remembering_config(), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_two_learners_stay_equal() -> None:
+    config = small_config().rl_module(model_config=LSTM)
+    config.learners(num_learners=2, num_cpus_per_learner=1)
+    config.env_runners(batch_mode="complete_episodes")
+    assert_learners_stay_equal(config.training(train_batch_size_per_learner=16 * HORIZON))
 
 
 @pytest.mark.usefixtures("ray_session")
