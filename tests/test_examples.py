@@ -104,6 +104,16 @@ class TestExamples:
         # Random players lose 44% of the games among themselves, half of them in either seat.
         assert matches["AMAGAIL", "random"].losses < 20
 
+    @pytest.mark.slow
+    def test_both_sides_learn_from_recordings_of_one(self) -> None:
+        earned = load(ROOT / "examples" / "one_side.py").main(["--iterations", "50"])
+        # Halfway from aimless to perfect play at least, on either side.
+        perfect = earned["perfect pursuer, perfect evader"]
+        middle = (perfect + earned["aimless pursuer, perfect evader"]) / 2
+        assert earned["learned pursuer, perfect evader"] > middle
+        middle = (perfect + earned["perfect pursuer, aimless evader"]) / 2
+        assert earned["perfect pursuer, learned evader"] < middle
+
     def test_the_demo_leaves_everything_it_promises(self, tmp_path: Path) -> None:
         arguments = ["--iterations", "2", "--demonstrations", "20", "--episodes", "50"]
         load(ROOT / "examples" / "demo.py").main([*arguments, "--output", str(tmp_path)])
