@@ -61,6 +61,21 @@ class OpenSpielGame:
         self.observation_spaces = dict.fromkeys(self.agents, seen)
         self.action_spaces = dict.fromkeys(self.agents, Discrete(self.num_actions))
 
+    def check_searchable(self) -> None:
+        """Raise a ValueError unless players move in turns and OpenSpiel names what they know."""
+        kind = self.rules.get_type()
+        if kind.dynamics != import_openspiel().GameType.Dynamics.SEQUENTIAL:
+            raise ValueError(
+                f"{self.name!r} has {str(kind.dynamics).rsplit('.', 1)[-1]} moves, expected one "
+                f"player after the other: turn_based_simultaneous_game(game={self.name}) hides "
+                "each move until all have moved"
+            )
+        if not kind.provides_information_state_string:
+            raise ValueError(
+                f"{self.name!r} has no information states in OpenSpiel, expected some: best "
+                "responses and equilibria cannot be computed without"
+            )
+
     def movers(self, state: Any) -> list[int]:
         """The players who move now: all in a round of simultaneous moves, none at the end."""
         if state.is_terminal():
