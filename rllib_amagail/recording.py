@@ -24,6 +24,7 @@ from rllib_amagail.demonstrations import (
     DemonstrationsError,
     concatenate,
 )
+from rllib_amagail.demonstrations.locations import is_address
 from rllib_amagail.envs.past_turns_env import PastTurnsEnv
 from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.recorded_episodes import OpenEpisodes, RecordedGame
@@ -114,7 +115,7 @@ def _play(
     """One episode after the other."""
     if num_episodes < 1:
         raise ValueError(f"num_episodes is {num_episodes}; expected >= 1")
-    algorithm = source if isinstance(source, Algorithm) else Algorithm.from_checkpoint(str(source))
+    algorithm = source if isinstance(source, Algorithm) else _restored(source)
     try:
         runner = _recording_runner(algorithm, seed)
         env = runner.env.envs[0].unwrapped
@@ -136,6 +137,13 @@ def _play(
     finally:
         if algorithm is not source:
             algorithm.stop()
+
+
+def _restored(checkpoint: str | Path) -> Algorithm:
+    """RLlib takes a relative path for an address, and fails."""
+    if not is_address(checkpoint):
+        checkpoint = os.path.abspath(checkpoint)
+    return Algorithm.from_checkpoint(str(checkpoint))
 
 
 def _recording_runner(algorithm: Algorithm, seed: int) -> TurnEnvRunner:

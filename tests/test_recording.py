@@ -89,9 +89,12 @@ def test_the_same_seed_records_the_same_episodes(algorithm: AMAGAIL) -> None:
     )
 
 
-def test_recordings_come_from_checkpoints_and_train(algorithm: AMAGAIL, tmp_path: Path) -> None:
+def test_recordings_come_from_checkpoints_and_train(
+    algorithm: AMAGAIL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     algorithm.save_to_path(str(tmp_path / "checkpoint"))
-    record(str(tmp_path / "checkpoint"), 8).save(tmp_path / "z.parquet")
+    monkeypatch.chdir(tmp_path)
+    record("checkpoint", 8).save(tmp_path / "z.parquet")
     assert Demonstrations.load(tmp_path / "z.parquet").num_episodes == 8
     config = game_config(
         reward_source="discriminator", demonstrations=tmp_path / "z.parquet", bc_steps=5
