@@ -63,9 +63,9 @@ class TurnBasedEnv(SeededWrapper):
 
     Args:
         env: an RLlib MultiAgentEnv or a PettingZoo ParallelEnv or AECEnv (see `AECRounds`).
-        player_function: draws the participants of each round. None: `env` decides; all agents that
-            it observes participate, but for those with `"participates": False` in their infos.
-            Details: `Participants`.
+        player_function: draws the participants of each round, among the agents that `env` observes
+            without `"participates": False` in their infos. None: all of these. Details:
+            `Participants`.
         null_action: what absent agents do, see `NullActions`.
         reward_absent: report the rewards of absent agents, too; RLlib credits them to the agent's
             last action. False: they get none (paper, section 5). None: True for an AECEnv, because
