@@ -1,8 +1,8 @@
 """Record demonstrations from anything RLlib has trained.
 
-A recording is dense where the environment can show it: `TurnBasedEnv` shows every agent in every
-round, and an agent that does not participate is recorded with phi. Other environments are recorded
-as they are, turns only; so are recurrent policies, which must not see other rounds.
+A recording is dense where the environment can show it: `TurnBasedEnv` shows every agent that its
+environment observes, and one that does not participate is recorded with phi. Other environments are
+recorded as they are, turns only; so are recurrent policies, which must not see other rounds.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from rllib_amagail.demonstrations import (
     concatenate,
 )
 from rllib_amagail.demonstrations.locations import is_address
-from rllib_amagail.envs.past_turns_env import PastTurnsEnv
-from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.recorded_episodes import OpenEpisodes, RecordedGame
 from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
 
@@ -129,8 +127,8 @@ def _play(
         }
         game = RecordedGame.of(env, algorithm.config, provenance)
         is_recurrent = runner.module.is_stateful()  # and would step in rounds that are no turns
-        if isinstance(env, TurnBasedEnv | PastTurnsEnv) and not is_recurrent:
-            env.show_everyone = True
+        if hasattr(env, "show_observed") and not is_recurrent:
+            env.show_observed()
         for _ in range(num_episodes):
             yield episodes_to_demonstrations(game, runner.sample(num_episodes=1, explore=explore))
             runner.get_metrics()  # it keeps the episodes until it is asked
