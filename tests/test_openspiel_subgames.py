@@ -90,6 +90,8 @@ def test_games_without_turns_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"SIMULTANEOUS moves.*turn_based_simultaneous_game"):
             refused()
+    with pytest.raises(ValueError, match="'mfg_crowd_modelling' is a mean field game"):
+        OpenSpielGame("mfg_crowd_modelling")
     with pytest.raises(ValueError, match="'catch' has no information states"):
         nash_conv(OpenSpielGame("catch"), [UniformPlayer(OpenSpielGame("catch"))])
     with pytest.raises(ValueError, match="found 1 players"):

@@ -32,7 +32,7 @@ class OpenSpielGame:
 
     Raises:
         ImportError: OpenSpiel is not installed.
-        ValueError: a game that OpenSpiel does not have, or without tensors.
+        ValueError: a game that OpenSpiel does not have, without tensors, or of a mean field.
     """
 
     def __init__(self, name: str) -> None:
@@ -43,6 +43,11 @@ class OpenSpielGame:
         except pyspiel.SpielError as error:
             raise ValueError(f"OpenSpiel does not load the game {name!r}: {error}") from error
         kind = self.rules.get_type()
+        if kind.dynamics == pyspiel.GameType.Dynamics.MEAN_FIELD:
+            raise ValueError(
+                f"OpenSpiel's {name!r} is a mean field game, expected one of single players: its "
+                "crowd has no turn"
+            )
         self._tells_information = kind.provides_information_state_tensor
         if not (self._tells_information or kind.provides_observation_tensor):
             raise ValueError(
