@@ -17,7 +17,7 @@ from rllib_amagail.testing import TurnBasedEnvContract
 from tests.aec_toys import CountDown, cumulative_rewards
 
 
-def play(env: TurnBasedEnv, action: int) -> tuple[list[Any], MultiAgentEpisode]:
+def play(env: Any, action: int) -> tuple[list[Any], MultiAgentEpisode]:
     """Play an episode; who was asked to act in each round, and RLlib's record of it."""
     observations, infos = env.reset(seed=0)
     asked = [list(observations)]
