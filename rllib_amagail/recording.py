@@ -1,8 +1,8 @@
 """Record demonstrations from anything RLlib has trained.
 
-A recording is dense where the environment can show it: `TurnBasedEnv` shows every agent in every
-round, and an agent that does not participate is recorded with phi. Other environments are recorded
-as they are, turns only; so are recurrent policies, which must not see other rounds.
+A recording is dense where the environment can show it: `TurnBasedEnv` shows every agent that its
+environment observes, and one that does not participate is recorded with phi. Other environments are
+recorded as they are, turns only; so are recurrent policies, which must not see other rounds.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from rllib_amagail.demonstrations import (
     DemonstrationsError,
     concatenate,
 )
-from rllib_amagail.envs.past_turns_env import PastTurnsEnv
-from rllib_amagail.envs.turn_based_env import TurnBasedEnv
+from rllib_amagail.demonstrations.locations import is_address
 from rllib_amagail.recorded_episodes import OpenEpisodes, RecordedGame
 from rllib_amagail.runners.turn_env_runner import TurnEnvRunner
 
@@ -114,7 +113,7 @@ def _play(
     """One episode after the other."""
     if num_episodes < 1:
         raise ValueError(f"num_episodes is {num_episodes}; expected >= 1")
-    algorithm = source if isinstance(source, Algorithm) else Algorithm.from_checkpoint(str(source))
+    algorithm = source if isinstance(source, Algorithm) else _restored(source)
     try:
         runner = _recording_runner(algorithm, seed)
         env = runner.env.envs[0].unwrapped
@@ -128,14 +127,21 @@ def _play(
         }
         game = RecordedGame.of(env, algorithm.config, provenance)
         is_recurrent = runner.module.is_stateful()  # and would step in rounds that are no turns
-        if isinstance(env, TurnBasedEnv | PastTurnsEnv) and not is_recurrent:
-            env.show_everyone = True
+        if hasattr(env, "show_observed") and not is_recurrent:
+            env.show_observed()
         for _ in range(num_episodes):
             yield episodes_to_demonstrations(game, runner.sample(num_episodes=1, explore=explore))
             runner.get_metrics()  # it keeps the episodes until it is asked
     finally:
         if algorithm is not source:
             algorithm.stop()
+
+
+def _restored(checkpoint: str | Path) -> Algorithm:
+    """RLlib takes a relative path for an address, and fails."""
+    if not is_address(checkpoint):
+        checkpoint = os.path.abspath(checkpoint)
+    return Algorithm.from_checkpoint(str(checkpoint))
 
 
 def _recording_runner(algorithm: Algorithm, seed: int) -> TurnEnvRunner:

@@ -11,6 +11,8 @@ from gymnasium.spaces import Box
 from rllib_amagail import AMAGAILConfig, TurnBasedEnv
 from rllib_amagail.action_modes import ModeFunction, ModeSampler
 from rllib_amagail.envs.action_sets import ActionSetEnv
+from rllib_amagail.equilibrium import GAMES
+from rllib_amagail.equilibrium.parallel_env import TabularParallelEnv
 from rllib_amagail.testing import TurnBasedEnvContract
 from tests.turn_based_toys import ParallelToy
 
@@ -73,6 +75,15 @@ def test_masks_show_the_sets_and_phi_is_absence() -> None:
     first, second = ([1, 0], [1, 1, 0]), ([0, 1], [0, 0, 1])
     assert seen == {"a": [first, second, first, second], "b": [first, "absent", first, "absent"]}
     assert env.may_abstain == {"a": False, "b": True, "c": True}
+
+
+def test_phi_is_a_choice_where_the_game_lets_agents_wait() -> None:
+    """Y draws sets only, but the pursuer and the evader act by turns."""
+    sets = {agent: np.ones((1, 5), bool) for agent in ("agent_0", "agent_1")}
+    game = TabularParallelEnv(GAMES["pursuit"](), num_rounds=4)
+    inner = ActionSetEnv(game, sets, ModeFunction(np.array([[0.0, 1.0], [0.0, 1.0]])))
+    assert inner.may_abstain == {"agent_0": True, "agent_1": True}
+    assert TurnBasedEnv(inner, phi_is_action=True).action_spaces["agent_1"].n == 5 + 1
 
 
 def test_the_same_seed_draws_the_same_modes_and_states_go_on() -> None:

@@ -12,11 +12,12 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from rllib_amagail.envs.aec_rounds import AECRounds
 from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.learner.turns import credited_rewards
+from rllib_amagail.player_functions import Synchronous
 from rllib_amagail.testing import TurnBasedEnvContract
 from tests.aec_toys import CountDown, cumulative_rewards
 
 
-def play(env: TurnBasedEnv, action: int) -> tuple[list[Any], MultiAgentEpisode]:
+def play(env: Any, action: int) -> tuple[list[Any], MultiAgentEpisode]:
     """Play an episode; who was asked to act in each round, and RLlib's record of it."""
     observations, infos = env.reset(seed=0)
     asked = [list(observations)]
@@ -57,6 +58,17 @@ class TestContractOfMasksInInfos(TurnBasedEnvContract):
 def test_the_game_says_whose_turn_it_is() -> None:
     asked, _ = play(TurnBasedEnv(CountDown({"x": 2, "y": 3, "z": 1})), action=1)
     assert asked == [["x"], ["y"], ["z"], ["x"], ["y"], ["y"], []]
+
+
+@pytest.mark.parametrize("show_everyone", [False, True])
+def test_a_player_function_gives_nobody_another_turn(show_everyone: bool) -> None:
+    game = CountDown({"x": 2, "y": 2})
+    env = TurnBasedEnv(game, Synchronous(2), show_everyone=show_everyone)
+    _, infos = env.reset(seed=0)
+    assert [a for a, info in infos.items() if info["participates"]] == ["x"]
+    *_, infos = env.step({"x": 1})
+    assert [a for a, info in infos.items() if info["participates"]] == ["y"]
+    assert env.may_abstain == {"x": True, "y": True}
 
 
 def test_agents_end_one_by_one_and_in_their_own_ways() -> None:

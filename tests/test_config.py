@@ -42,6 +42,15 @@ def test_fields_out_of_range_are_refused(setting: dict[str, Any], message: str) 
         small_config().imitation(**setting).validate()
 
 
+def test_minus_one_is_refused_when_an_algorithm_is_built(ray_session: None) -> None:
+    """RLlib, which copies configs by dicts, takes -1 for a setting that it no longer has."""
+    config = small_config().imitation(gradient_penalty=-1.0)
+    with pytest.raises(ValueError, match=r"gradient_penalty is -1\.0; expected >= 0"):
+        config.build_algo()
+    with pytest.raises(ValueError, match="past_turns is -1; expected >= 0"):
+        small_config().history(past_turns=-1).build_algo()
+
+
 def test_unknown_keys_are_errors_with_a_hint() -> None:
     with pytest.raises(ValueError, match=r"'reward_from'.*'reward_form'"):
         AMAGAILConfig().update_from_dict({"reward_from": "airl"})

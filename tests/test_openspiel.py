@@ -196,6 +196,17 @@ def test_recordings_hold_turns_masks_and_returns(perfect: PerfectPlayer) -> None
     np.testing.assert_array_equal(again.records["player_0"].action, first.action)
 
 
+def test_what_players_earn_while_they_wait_is_recorded() -> None:
+    """In Hanabi all are paid for everybody's moves, and lose it all with the last life."""
+    game = OpenSpielGame("hanabi(players=3)")
+    players = [UniformPlayer(game)] * 3
+    returns = play_games(game, players, 5, np.random.default_rng(0)).returns
+    first = record_games(game, players, 5, seed=0).records["player_0"]  # who is never too late
+    earned = [first.reward[first.episode == number] for number in range(5)]
+    assert any(each.any() for each in earned)
+    assert [float(each.sum()) for each in earned] == returns[:, 0].tolist()
+
+
 def test_opponents_turns_are_not_recorded(perfect: PerfectPlayer) -> None:
     uniform = UniformPlayer(TICTACTOE)
     recorded = record_games(TICTACTOE, [perfect, perfect], 40, seed=0, opponents=[uniform, uniform])

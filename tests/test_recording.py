@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ray import tune
 from ray.rllib.algorithms.ppo import PPOConfig
 from safetensors.numpy import load_file
 
-from rllib_amagail import AMAGAIL, AMAGAILConfig, Demonstrations, DemonstrationsError
+from rllib_amagail import AMAGAIL, AMAGAILConfig, Demonstrations, DemonstrationsError, TurnBasedEnv
 from rllib_amagail.algorithm.export import export_learned
 from rllib_amagail.algorithm.policies import policies_of
 from rllib_amagail.evaluation import play_episodes, random_policy
@@ -20,6 +21,7 @@ from rllib_amagail.recording import episodes_to_demonstrations, record, record_t
 from tests.demonstration_samples import assert_same
 from tests.test_algorithm import small_config
 from tests.toys import HORIZON
+from tests.turn_based_toys import Alternating
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 GAME = "deterministic_cooperative_navigation"
@@ -89,9 +91,12 @@ def test_the_same_seed_records_the_same_episodes(algorithm: AMAGAIL) -> None:
     )
 
 
-def test_recordings_come_from_checkpoints_and_train(algorithm: AMAGAIL, tmp_path: Path) -> None:
+def test_recordings_come_from_checkpoints_and_train(
+    algorithm: AMAGAIL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     algorithm.save_to_path(str(tmp_path / "checkpoint"))
-    record(str(tmp_path / "checkpoint"), 8).save(tmp_path / "z.parquet")
+    monkeypatch.chdir(tmp_path)
+    record("checkpoint", 8).save(tmp_path / "z.parquet")
     assert Demonstrations.load(tmp_path / "z.parquet").num_episodes == 8
     config = game_config(
         reward_source="discriminator", demonstrations=tmp_path / "z.parquet", bc_steps=5
@@ -203,3 +208,29 @@ def test_exports_hold_weights_and_what_is_needed_to_use_them(tmp_path: Path) -> 
     stored = load_file(tmp_path / "rewards" / reward["weights"])
     for name, array in weights["agent_1_discriminator"].items():
         np.testing.assert_array_equal(stored[name], array)
+
+
+@pytest.mark.parametrize("past_turns", [0, 2])
+@pytest.mark.parametrize(
+    ("name", "options"), [("leduc_holdem", {}), ("openspiel", {"game": "leduc_poker"})]
+)
+def test_games_of_turns_are_recorded_with_phi(name: str, options: dict, past_turns: int) -> None:
+    config = game_config().environment(name).history(past_turns=past_turns)
+    config.env_config = options  # environment() would keep the horizon
+    players = config.build_algo()
+    recorded = record(players, 5, seed=0)
+    players.stop()
+    first, second = (recorded.records[agent] for agent in recorded.agents)
+    # Both are seen in every round, and one acts.
+    assert first.round.tolist() == second.round.tolist()
+    assert (first.participates ^ second.participates).all()
+    assert first.reward.sum() == -second.reward.sum() != 0.0
+
+
+def test_games_that_hide_who_waits_are_recorded_by_turns() -> None:
+    tune.register_env("alternating", lambda options: TurnBasedEnv(Alternating(end=5)))
+    players = game_config().environment("alternating").build_algo()
+    recorded = record(players, 2, seed=0)
+    players.stop()
+    assert recorded.records["x"].round.tolist() == [0, 2, 4] * 2
+    assert recorded.records["y"].round.tolist() == [1, 3] * 2

@@ -12,6 +12,8 @@ from ray import tune
 from ray.rllib.algorithms.ppo import PPOConfig
 
 from rllib_amagail import LearnedRewardEnv, TrueScore, TurnBasedEnv
+from rllib_amagail.learner.turns import credited_rewards
+from tests.test_aec_rounds import play
 from tests.test_examples import ROOT, load
 from tests.toys import HORIZON, make_echo_env
 from tests.turn_based_toys import AGENTS, Alternating, ParallelToy, pattern
@@ -78,6 +80,13 @@ def test_rewards_of_pairs_wait_for_the_next_observation() -> None:
     _, rewards, terminateds, *_ = env.step({"y": 0})  # both see the end, 4
     assert terminateds["__all__"]
     assert rewards == {"x": pytest.approx(200 + 0.4), "y": pytest.approx(300 + 0.4)}
+
+
+def test_true_rewards_that_come_late_are_not_discounted_into_learned_ones() -> None:
+    env = wrapped(TurnBasedEnv(Alternating(end=5), reward_absent=True), "state_action", "xy")
+    _, episode = play(env, action=1)
+    earned = {a: list(credited_rewards(e, 0.9)) for a, e in episode.agent_episodes.items()}
+    assert earned == {"x": [1, 201, 401], "y": [101, 301]}
 
 
 def test_other_agents_and_spaces_are_refused() -> None:

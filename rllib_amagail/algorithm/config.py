@@ -18,7 +18,7 @@ from ray.rllib.utils.typing import AgentID
 from rllib_amagail.algorithm.demonstration_checks import check_teaching
 from rllib_amagail.algorithm.env_check import GameDescription, inspect_environment
 from rllib_amagail.algorithm.field_checks import check_fields
-from rllib_amagail.algorithm.imitation_settings import ImitationSettings
+from rllib_amagail.algorithm.imitation_settings import ImitationSettings, imitation_fields
 from rllib_amagail.algorithm.runner_choice import choose_env_runner
 from rllib_amagail.algorithm.structure_checks import check_agents
 from rllib_amagail.demonstrations import Catalogue, Demonstrations, bundled_path
@@ -113,6 +113,10 @@ class AMAGAILConfig(ImitationSettings):
         if "model_config" in config_dict:  # RLlib keeps it under a private name
             self.rl_module(model_config=self._model_config | config_dict.pop("model_config"))
         return super().update_from_dict(config_dict)
+
+    def get_state(self) -> dict[str, Any]:
+        """As of RLlib, which leaves out what is -1: it takes that for a setting of the past."""
+        return {name: getattr(self, name) for name in imitation_fields()} | super().get_state()
 
     @property
     def uses_demonstrations(self) -> bool:

@@ -70,7 +70,12 @@ class ActionSetEnv(SeededWrapper):
         certain = mode_function.initial[:, NO_MODE] == 0.0
         assert mode_function.transition is not None
         certain &= (mode_function.transition[:, :, NO_MODE] == 0.0).all(axis=1)
-        self.may_abstain = dict(zip(self.possible_agents, (~certain).tolist(), strict=True))
+        # The environment may let agents wait, too.
+        waits = getattr(self._wrapped.env, "may_abstain", None) or {}
+        self.may_abstain = {
+            agent: not acts or bool(waits.get(agent, self._wrapped.is_one_by_one))
+            for agent, acts in zip(self.possible_agents, certain.tolist(), strict=True)
+        }
         self._sampler = ModeSampler(mode_function, np.random.default_rng())
         if seed is not None:
             self._set_seed(seed)

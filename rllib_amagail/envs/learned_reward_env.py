@@ -9,6 +9,7 @@ from typing import Any
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_amagail.envs.late_rewards import LATE_REWARDS
 from rllib_amagail.envs.results import ResetResult, StepResult
 from rllib_amagail.learned_reward import LearnedReward
 
@@ -111,6 +112,8 @@ class LearnedRewardEnv(MultiAgentEnv):
     ) -> dict[str, dict[str, Any]]:
         """Remember who sees what, and say what the true rewards were."""
         told = {agent: dict(info) for agent, info in infos.items()}
+        for info in told.values():
+            info.pop(LATE_REWARDS, None)  # of `env`: learners would discount them into learned ones
         for agent, observation in observations.items():
             info = told.setdefault(agent, {})
             if info.get("participates", True):

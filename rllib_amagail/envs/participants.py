@@ -15,19 +15,20 @@ from rllib_amagail.turn_sampler import PlayerFunction, TurnSampler, states_and_a
 class Participants:
     """Draws the participants from a player function, or lets the environment name them.
 
-    Agents that the environment does not observe cannot participate. The state that a higher-order
+    Agents that the environment does not observe, or for which its infos say `"participates":
+    False`, cannot participate. The state that a higher-order
     player function is given is `[1, S]`: the flat observations of all agents, concatenated in
     order, zeros for those that are not there; then the actions of the last round, for one with
     `needs_actions`. That takes actions of one shape.
 
     Args:
-        player_function: None: all observed agents participate, but for those with
-            `"participates": False` in their infos.
+        player_function: None: all who can participate do.
         wrapped: the environment.
 
     Attributes:
-        may_abstain: by agent; False where participation is certain. Without a player function an
-            attribute of this name of the environment tells, where it has one.
+        may_abstain: by agent; False where participation is certain. An attribute of this name of
+            the environment tells whom it lets wait, where it has one. If not: in games of turns and
+            without a player function, everybody.
 
     Raises:
         ValueError: if the player function is for another number of agents, or looks at actions of
@@ -46,8 +47,8 @@ class Participants:
             agent: ActionLayout.from_space(space) for agent, space in wrapped.action_spaces.items()
         }
         agents = wrapped.possible_agents
+        told = getattr(wrapped.env, "may_abstain", None) or {}
         if player_function is None:
-            told = getattr(wrapped.env, "may_abstain", None) or {}
             self.may_abstain = {agent: bool(told.get(agent, True)) for agent in agents}
             return
         if player_function.num_agents != len(agents):
@@ -61,7 +62,10 @@ class Participants:
                 f"the player function looks at actions, which have shapes {shapes}, expected one "
                 "shape for all agents"
             )
-        self.may_abstain = dict(zip(agents, player_function.may_abstain().tolist(), strict=True))
+        self.may_abstain = {
+            agent: absent or bool(told.get(agent, wrapped.is_one_by_one))
+            for agent, absent in zip(agents, player_function.may_abstain().tolist(), strict=True)
+        }
 
     def first(self, view: WorldView, rng: np.random.Generator) -> list[str]:
         """Those of round 0 of a new episode, in order, for which `rng` draws."""
@@ -87,7 +91,7 @@ class Participants:
 
     def _drawn(self, participation: np.ndarray, view: WorldView) -> list[str]:
         drawn = dict(zip(self._wrapped.possible_agents, participation[0], strict=True))
-        return [agent for agent in self._observed(view) if drawn[agent]]
+        return [agent for agent in self._named(view) if drawn[agent]]
 
     def _observed(self, view: WorldView) -> list[str]:
         return [agent for agent in self._wrapped.live if agent in view.observations]

@@ -10,7 +10,6 @@ from gymnasium.spaces import Box, Space
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_amagail.envs.results import ResetResult, StepResult
-from rllib_amagail.envs.turn_based_env import TurnBasedEnv
 from rllib_amagail.past_turns import NOW, PAST, History, HistoryLayout, TurnMemory
 from rllib_amagail.runners.batched_worlds import BatchedWorlds, WorldsRound
 from rllib_amagail.spaces import MASK_KEY
@@ -81,13 +80,8 @@ class PastTurnsEnv(MultiAgentEnv):
 
     @property
     def show_everyone(self) -> bool:
-        """Of the environment, see `TurnBasedEnv`; may be set there."""
+        """Of the environment, see `TurnBasedEnv`."""
         return bool(getattr(self._env, "show_everyone", False))
-
-    @show_everyone.setter
-    def show_everyone(self, show: bool) -> None:
-        if isinstance(self._env, TurnBasedEnv):
-            self._env.show_everyone = show
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

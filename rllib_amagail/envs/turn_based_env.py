@@ -63,9 +63,9 @@ class TurnBasedEnv(SeededWrapper):
 
     Args:
         env: an RLlib MultiAgentEnv or a PettingZoo ParallelEnv or AECEnv (see `AECRounds`).
-        player_function: draws the participants of each round. None: `env` decides; all agents that
-            it observes participate, but for those with `"participates": False` in their infos.
-            Details: `Participants`.
+        player_function: draws the participants of each round, among the agents that `env` observes
+            without `"participates": False` in their infos. None: all of these. Details:
+            `Participants`.
         null_action: what absent agents do, see `NullActions`.
         reward_absent: report the rewards of absent agents, too; RLlib credits them to the agent's
             last action. False: they get none (paper, section 5). None: True for an AECEnv, because
@@ -103,6 +103,7 @@ class TurnBasedEnv(SeededWrapper):
     ) -> None:
         self.phi_is_action = phi_is_action
         self.show_everyone = show_everyone or phi_is_action
+        self._expects_everyone = self.show_everyone
         super().__init__(WrappedEnv(env, show_everyone=self.show_everyone))
         self.observation_spaces = dict(self._wrapped.observation_spaces)
         self.action_spaces = dict(self._wrapped.action_spaces)
@@ -123,6 +124,14 @@ class TurnBasedEnv(SeededWrapper):
         self._rng = np.random.default_rng()
         if seed is not None:
             self._set_seed(seed)
+
+    def show_observed(self) -> None:
+        """Show all whom `env` observes, from the next reset on, as recordings want it.
+
+        `show_everyone` expects it of `env` that these are all live agents.
+        """
+        self.show_everyone = True
+        self._wrapped.show_everyone()
 
     def phi_action(self, agent: str) -> int | None:
         """The action of `agent` that means phi; None where it has no such action."""
@@ -242,7 +251,7 @@ class TurnBasedEnv(SeededWrapper):
         self._shown = observed if self.show_everyone else participants
         self.agents = list(live)
         hidden = [agent for agent in live if agent in self._met and agent not in observed]
-        if self.show_everyone and hidden:
+        if self._expects_everyone and hidden:
             raise ValueError(
                 f"{hidden} are alive but not observed in round {self._round}, expected all for "
                 f"show_everyone or phi_is_action: tell turns by infos[agent]['participates']"

@@ -100,6 +100,11 @@ class WrappedEnv:
         self.live = self._ordered(there - self._ended)
         return WorldView(observations, infos, rewards, truncated)
 
+    def show_everyone(self) -> None:
+        """Let an environment that can observe those who wait do so."""
+        if hasattr(self.env, "show_everyone"):
+            self.env.show_everyone = True
+
     def abandon(self) -> None:
         """Forget the running episode."""
         self.live = []

@@ -60,17 +60,21 @@ def subgame_perfection(
     Raises:
         ValueError: if the policies do not fit the game.
     """
-    gained = gains(game, policies)
-    on_path = game.subgames & game.reachable(checked_policies(game, path_of))
-    return SubgamePerfection(
-        _gap(gained, game.subgames),
-        _gap(gained, on_path),
-        _gap(gained, game.subgames & ~on_path),
-    )
+    reached = game.reachable(checked_policies(game, path_of))
+    return perfection(gains(game, policies)[:, game.subgames], reached[game.subgames])
 
 
-def _gap(gained: np.ndarray, where: np.ndarray) -> Gap:
-    if not where.any():
+def perfection(gained: np.ndarray, on_path: np.ndarray) -> SubgamePerfection:
+    """The SPE gap of known gains.
+
+    Args:
+        gained: `[N, G]`, of every agent in each of G subgames.
+        on_path: `[G]` bool.
+    """
+    return SubgamePerfection(_gap(gained), _gap(gained[:, on_path]), _gap(gained[:, ~on_path]))
+
+
+def _gap(gained: np.ndarray) -> Gap:
+    if not gained.size:
         return Gap(float("nan"), float("nan"), 0)
-    found = gained[:, where]
-    return Gap(float(found.max()), float(found.mean()), int(where.sum()))
+    return Gap(float(gained.max()), float(gained.mean()), gained.shape[1])

@@ -19,23 +19,22 @@ _SOLVED_MOVES = 10  # the longest games that minimax searches in seconds
 def expert_player(game: OpenSpielGame, *, seed: int = 0) -> Player:
     """The best player there is for a game of two sides whose returns add up to zero.
 
-    CFR+ where something is hidden or left to chance, minimax where games take ten moves at most,
-    and tree search elsewhere.
+    CFR+ where something is hidden, minimax where games without chance take ten moves at most, and
+    tree search elsewhere.
 
     Args:
         game: to play.
         seed: of the tree search; the others need none.
     """
-    pyspiel = import_openspiel()
+    game_type = import_openspiel().GameType
     kind = game.rules.get_type()
-    found = (kind.chance_mode, kind.information)
-    open_game = (
-        pyspiel.GameType.ChanceMode.DETERMINISTIC,
-        pyspiel.GameType.Information.PERFECT_INFORMATION,
-    )
-    if found != open_game:
+    if (kind.information, kind.dynamics) != (
+        game_type.Information.PERFECT_INFORMATION,
+        game_type.Dynamics.SEQUENTIAL,
+    ):
         return EquilibriumPlayer(game)
-    if game.rules.max_game_length() <= _SOLVED_MOVES:
+    is_certain = kind.chance_mode == game_type.ChanceMode.DETERMINISTIC
+    if is_certain and game.rules.max_game_length() <= _SOLVED_MOVES:
         return PerfectPlayer(game)
     return SearchPlayer(game, seed=seed)
 

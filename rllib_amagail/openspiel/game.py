@@ -32,7 +32,7 @@ class OpenSpielGame:
 
     Raises:
         ImportError: OpenSpiel is not installed.
-        ValueError: a game that OpenSpiel does not have, or without tensors.
+        ValueError: a game that OpenSpiel does not have, without tensors, or of a mean field.
     """
 
     def __init__(self, name: str) -> None:
@@ -43,6 +43,11 @@ class OpenSpielGame:
         except pyspiel.SpielError as error:
             raise ValueError(f"OpenSpiel does not load the game {name!r}: {error}") from error
         kind = self.rules.get_type()
+        if kind.dynamics == pyspiel.GameType.Dynamics.MEAN_FIELD:
+            raise ValueError(
+                f"OpenSpiel's {name!r} is a mean field game, expected one of single players: its "
+                "crowd has no turn"
+            )
         self._tells_information = kind.provides_information_state_tensor
         if not (self._tells_information or kind.provides_observation_tensor):
             raise ValueError(
@@ -60,6 +65,21 @@ class OpenSpielGame:
         seen = Dict({OBSERVATION_KEY: tensor, MASK_KEY: MultiBinary(self.num_actions)})
         self.observation_spaces = dict.fromkeys(self.agents, seen)
         self.action_spaces = dict.fromkeys(self.agents, Discrete(self.num_actions))
+
+    def check_searchable(self) -> None:
+        """Raise a ValueError unless players move in turns and OpenSpiel names what they know."""
+        kind = self.rules.get_type()
+        if kind.dynamics != import_openspiel().GameType.Dynamics.SEQUENTIAL:
+            raise ValueError(
+                f"{self.name!r} has {str(kind.dynamics).rsplit('.', 1)[-1]} moves, expected one "
+                f"player after the other: turn_based_simultaneous_game(game={self.name}) hides "
+                "each move until all have moved"
+            )
+        if not kind.provides_information_state_string:
+            raise ValueError(
+                f"{self.name!r} has no information states in OpenSpiel, expected some: best "
+                "responses and equilibria cannot be computed without"
+            )
 
     def movers(self, state: Any) -> list[int]:
         """The players who move now: all in a round of simultaneous moves, none at the end."""

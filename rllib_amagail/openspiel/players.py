@@ -92,6 +92,9 @@ class EquilibriumPlayer:
         game: of two players whose returns add up to zero.
         iterations: of CFR+; 100 leave Leduc poker with an exploitability of about .01.
         shown: called after each iteration, for progress.
+
+    Raises:
+        ValueError: a game that `OpenSpielGame.check_searchable` refuses.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class EquilibriumPlayer:
         iterations: int = 100,
         shown: Callable[[], None] = lambda: None,
     ) -> None:
+        game.check_searchable()
         solver = import_openspiel().CFRPlusSolver(game.rules)
         for _ in range(iterations):
             solver.evaluate_and_update_policy()
