@@ -252,6 +252,8 @@ def test_learned_policies_play(
     assert best.max() == 1.0
     results = play_games(TICTACTOE, [drawing, deciding], 10, np.random.default_rng(0))
     assert sum(results.tally(0)) == 10
+    with pytest.raises(ValueError, match=r"player_0 reads 27 features and 'kuhn_poker' shows 11"):
+        LearnedPlayer(OpenSpielGame("kuhn_poker"), policies)
 
 
 def dense(recorded: Any) -> Any:

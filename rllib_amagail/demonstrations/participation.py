@@ -11,7 +11,8 @@ from rllib_amagail.demonstrations.errors import DemonstrationsError
 def participation_of(demonstrations: Demonstrations) -> list[np.ndarray]:
     """I_t of every episode, from its round 0 to the last that is recorded of any agent.
 
-    An agent without a row in a round did not participate in it.
+    An agent without a row in a round did not participate in it; so after its end, if it ends before
+    others, which a player function that is estimated from this takes for its turn order.
 
     Args:
         demonstrations: E episodes of N agents, dense or sparse.

@@ -9,7 +9,7 @@ import numpy as np
 
 from rllib_amagail.learned_policy import LearnedPolicy
 from rllib_amagail.openspiel.game import OBSERVATION_KEY, OpenSpielGame, import_openspiel
-from rllib_amagail.spaces import MASK_KEY
+from rllib_amagail.spaces import MASK_KEY, ObservationLayout
 
 _TOLERANCE = 1e-9  # between values of equally good moves
 _POSITIONS = 100_000  # that a learned player remembers
@@ -89,7 +89,8 @@ class EquilibriumPlayer:
     Counterfactual regret minimisation, CFR+ (Tammelin 2014, arXiv:1407.5042), by OpenSpiel.
 
     Args:
-        game: of two players whose returns add up to zero.
+        game: of two players whose returns add up to zero. With others there is no guarantee, and
+            `nash_conv` tells how near it came.
         iterations: of CFR+; 100 leave Leduc poker with an exploitability of about .01.
         shown: called after each iteration, for progress.
 
@@ -205,11 +206,24 @@ class LearnedPlayer:
         game: they were learned for.
         policies: see `LearnedPolicy`.
         explore: draw actions as the policies say. False: take the likeliest.
+
+    Raises:
+        ValueError: policies that see something else than the game's position, as those with past
+            turns do.
     """
 
     def __init__(
         self, game: OpenSpielGame, policies: LearnedPolicy, *, explore: bool = True
     ) -> None:
+        for agent in game.agents:
+            found = policies.network(agent).observations.feature_size
+            expected = ObservationLayout.from_space(game.observation_spaces[agent]).feature_size
+            if found != expected:
+                raise ValueError(
+                    f"the policy of {agent} reads {found} features and {game.name!r} shows "
+                    f"{expected}, expected as many: policies of this game that see the present "
+                    "position only, without past turns"
+                )
         self._game, self._policies, self._explore = game, policies, explore
         self._known: dict[tuple[int, bytes, bytes], np.ndarray] = {}
 
