@@ -194,6 +194,23 @@ def read_description(path: str | os.PathLike[str], kind: str) -> Description:
         raise LearnedFileError(f"{path}: {error}") from error
 
 
+def read_network(
+    path: str | os.PathLike[str], kind: str, build: Callable[[Description], Network]
+) -> Network:
+    """Read the JSON of a module, and make of it and of the weights beside it what ``build`` does.
+
+    Raises:
+        LearnedFileError: a file that is missing, too large, damaged, or not what it says.
+    """
+    description = read_description(path, kind)
+    try:
+        return build(description)
+    except LearnedFileError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise LearnedFileError(f"{path}: {error}") from error
+
+
 def read_weights(
     description: Description,
     expected: Mapping[str, tuple[int, ...]],

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from gymnasium.spaces import Space
 
 from rllib_amagail.evaluation import Policy, sample_softmax
 from rllib_amagail.learned_files import (
@@ -16,10 +15,11 @@ from rllib_amagail.learned_files import (
     LearnedFileError,
     check_widths,
     linear_shapes,
-    read_description,
+    read_network,
     read_networks,
     read_weights,
 )
+from rllib_amagail.learned_modules import LearnedModules
 from rllib_amagail.observation_rows import observation_rows
 from rllib_amagail.spaces import ActionLayout, ObservationLayout
 
@@ -61,13 +61,7 @@ class PolicyNetwork:
         Raises:
             LearnedFileError: a file that is missing, too large, damaged, or not what it says.
         """
-        description = read_description(path, "policy")
-        try:
-            return cls._of(description)
-        except LearnedFileError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise LearnedFileError(f"{path}: {error}") from error
+        return read_network(path, "policy", cls._of)
 
     @classmethod
     def _of(cls, description: Description) -> Self:
@@ -175,7 +169,7 @@ class PolicyNetwork:
         return chosen.reshape(len(chosen), *(space.shape or ())).astype(space.dtype)
 
 
-class LearnedPolicy:
+class LearnedPolicy(LearnedModules[PolicyNetwork]):
     """The policies of a folder that `export_learned` wrote, one per agent.
 
     Example:
@@ -189,17 +183,6 @@ class LearnedPolicy:
         provenance: by agent, where its policy comes from.
     """
 
-    def __init__(self, networks: Mapping[str, PolicyNetwork]) -> None:
-        self._networks = dict(networks)
-        self.agents = tuple(networks)
-        self.observation_spaces: dict[str, Space] = {
-            agent: network.observations.space for agent, network in networks.items()
-        }
-        self.action_spaces: dict[str, Space] = {
-            agent: network.actions.space for agent, network in networks.items()
-        }
-        self.provenance = {agent: network.provenance for agent, network in networks.items()}
-
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
         """Read all policies of a folder.
@@ -208,12 +191,6 @@ class LearnedPolicy:
             LearnedFileError: a file that is missing, too large, damaged, or not what it says.
         """
         return cls(read_networks(folder, "policy", PolicyNetwork.load))
-
-    def network(self, agent: str) -> PolicyNetwork:
-        """The network behind an agent's policy; ValueError for an unknown agent."""
-        if agent not in self._networks:
-            raise ValueError(f"found agent {agent!r}, expected one of {', '.join(self.agents)}")
-        return self._networks[agent]
 
     def act(
         self,

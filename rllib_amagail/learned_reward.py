@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from gymnasium.spaces import Space
 
 from rllib_amagail.adversarial import REWARD_FORMS, RewardForm, reward_from_logits
 from rllib_amagail.judge import JOINT, Judge
@@ -19,11 +18,12 @@ from rllib_amagail.learned_files import (
     LearnedFileError,
     check_widths,
     module_path,
-    read_description,
     read_index,
+    read_network,
     read_networks,
     read_weights,
 )
+from rllib_amagail.learned_modules import LearnedModules
 from rllib_amagail.observation_rows import observation_rows
 from rllib_amagail.row_encoder import DISCRIMINATOR_INPUTS, RowEncoder
 from rllib_amagail.spaces import ActionLayout, ObservationLayout
@@ -51,13 +51,7 @@ class RewardNetwork:
         Raises:
             LearnedFileError: a file that is missing, too large, damaged, or not what it says.
         """
-        description = read_description(path, "reward")
-        try:
-            return cls._of(description)
-        except LearnedFileError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise LearnedFileError(f"{path}: {error}") from error
+        return read_network(path, "reward", cls._of)
 
     @classmethod
     def _of(cls, description: Description) -> Self:
@@ -130,7 +124,7 @@ class RewardNetwork:
         return reward_from_logits(self.judge.shaped_rewards_of_standardised(rows), self.form)
 
 
-class LearnedReward:
+class LearnedReward(LearnedModules[RewardNetwork]):
     """The reward functions of a folder that `export_learned` wrote, one per agent.
 
     Example:
@@ -157,15 +151,7 @@ class LearnedReward:
                 f"found rewards of the kinds {sorted(settings)}, expected one kind for all agents"
             )
         ((self.form, self.judged, self.is_shaped),) = settings
-        self._networks = dict(networks)
-        self.agents = tuple(networks)
-        self.observation_spaces: dict[str, Space] = {
-            agent: network.observations.space for agent, network in networks.items()
-        }
-        self.action_spaces: dict[str, Space] = {
-            agent: network.actions.space for agent, network in networks.items()
-        }
-        self.provenance = {agent: network.provenance for agent, network in networks.items()}
+        super().__init__(networks)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -196,12 +182,6 @@ class LearnedReward:
             LearnedFileError: as `load`.
         """
         return cls({JOINT: RewardNetwork.load(_joint_path(folder))})
-
-    def network(self, agent: str) -> RewardNetwork:
-        """The network behind an agent's reward; ValueError for an unknown agent."""
-        if agent not in self._networks:
-            raise ValueError(f"found agent {agent!r}, expected one of {', '.join(self.agents)}")
-        return self._networks[agent]
 
     def reward(
         self,

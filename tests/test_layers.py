@@ -33,6 +33,7 @@ LAYERS = {
     "deployment": 1,
     "judge": 1,
     "learned_files": 1,
+    "learned_modules": 1,
     "learned_policy": 1,
     "learned_reward": 1,
     "observation_rows": 1,
