@@ -1,6 +1,6 @@
 """What was tried to make learned players of Leduc poker less exploitable, and what recordings tell.
 
-    python benchmarks/board_games_search.py                # what is missing; half an hour
+    python benchmarks/board_games_search.py                # what is missing; 25 minutes
     python benchmarks/board_games_search.py --report-only  # write board_games_search.md
 
 Seeds 100 to 103, apart from those of board_games.py. A run is a variant, a number of recorded games
@@ -246,7 +246,8 @@ def page(lines: Mapping[SearchCell, Line], total: int) -> str:
 Exploitability, OpenSpiel's, per player and game, of the last policies; of "BC" the best ones. All
 but BC from scratch. Players see information states, with a discount of 1 and {FIRST_ITERATIONS}
 iterations. In rows that begin with "table" they see Leduc's table, with the present tuned config
-but for what the row says. Conclusions: [docs/board_games.md](../docs/board_games.md).
+but for what the row says; the other tuned config is that of the first runs. Conclusions:
+[docs/board_games.md](../docs/board_games.md).
 
 {table(lines)}
 Nothing was trained for this table: its players play an equilibrium wherever the recorded games have
