@@ -251,8 +251,9 @@ def page(lines: Mapping[BoardCell, Line], total: int) -> str:
 
 Won / drawn / lost in percent of the games, half in either seat, means over seeds; in brackets the
 lost ones of the best and the worst seed. Exploitability is OpenSpiel's, per player and game, with
-the lowest and the highest seed in brackets; that of tic-tac-toe is of seed 0. "BC" is the best variant found on the search's seeds,
-"BC, plain" {PLAIN_STEPS:,} steps without any. Settings:
+the lowest and the highest seed in brackets; that of tic-tac-toe is of seed 0.
+"BC" is the best variant found on the search's seeds, "BC, plain" {PLAIN_STEPS:,} steps without any.
+Settings:
 [board_games_settings.py](board_games_settings.py) and `tuned_configs/`. What was tried:
 [docs/board_games.md](../docs/board_games.md).
 
