@@ -64,7 +64,12 @@ def test_board_games_have_tuned_configs(game: str) -> None:
 
 def test_settings_are_json_and_know_what_changes() -> None:
     for cell in cells():
-        assert json.loads(json.dumps(board_games.settings_of(cell))) is not None
+        text = json.dumps(board_games.settings_of(cell))
+        assert " at 0x" not in text  # an address would make every run's settings new ones
+    leduc = board_games.settings_of(BoardCell("leduc_poker", 20, 0))["amagail"]
+    assert leduc["env_config"] == {"game": "leduc_poker", "observer": "leduc_table"}
+    assert leduc["policies"] == ["player"]
+    assert "policies" not in board_games.settings_of(BoardCell("tic_tac_toe", 20, 0))["amagail"]
     first, *others = cells()
     assert board_games.settings_of(first) != board_games.settings_of(others[0])
     assert {cell.seed for cell in cells()} == {0, 1, 2}

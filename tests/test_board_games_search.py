@@ -43,6 +43,17 @@ def test_variants_differ_in_their_settings() -> None:
     assert described(cells[1])["changed"] == {"reward_form": "airl"}
 
 
+def test_the_first_runs_had_information_states_and_a_policy_per_seat() -> None:
+    before = described(SearchCell("discount 0", 50, 100))
+    now = described(SearchCell("table: AMAGAIL", 50, 100))
+    assert before["amagail"]["env_config"] == {"game": "leduc_poker"}
+    assert "policies" not in before["amagail"]
+    assert before["amagail"]["lr"][1][0] == 1000 * before["iterations"] == 60_000
+    assert now["amagail"]["env_config"]["observer"] == "leduc_table"
+    assert now["amagail"]["policies"] == ["player"]
+    assert now["amagail"]["lr"][1][0] == 1000 * now["iterations"] == 30_000
+
+
 def test_partly_known_is_the_one_player_where_a_game_has_been_and_the_other_elsewhere() -> None:
     game = OpenSpielGame("kuhn_poker")
     jack, queen = game.rules.new_initial_state(), game.rules.new_initial_state()
