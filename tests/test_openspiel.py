@@ -254,3 +254,42 @@ def dense(recorded: Any) -> Any:
             record, participates=half, action=np.where(half, record.action, 0)
         )
     return dataclasses.replace(recorded, records=records)
+
+
+def test_leducs_table_tells_ranks_a_pair_and_chips() -> None:
+    table = OpenSpielGame("leduc_poker", observer="leduc_table")
+    # Cards 0 and 1 are jacks, 2 and 3 queens, 4 and 5 kings; 1 calls, 2 raises.
+    raised = after(table, 0, 2, 2)
+    # player_1; a queen; no public card; no pair; 3 and 1 chips of the 13 that a game can win.
+    expected = [0, 1, 0, 1, 0, 0, 0, 0, 0, 3 / 13, 1 / 13]
+    np.testing.assert_allclose(table.tensor(raised, 1), expected, rtol=1e-6)
+    for public, rank, pair in ((1, [1, 0, 0], 0), (3, [0, 1, 0], 1)):
+        called = after(table, 0, 2, 2, 1, public)
+        expected = [0, 1, 0, 1, 0, *rank, pair, 3 / 13, 3 / 13]
+        np.testing.assert_allclose(table.tensor(called, 1), expected, rtol=1e-6)
+    assert table.observation_spaces["player_0"]["observation"].shape == (11,)
+
+
+def test_observers_are_chosen_by_name() -> None:
+    sizes = {
+        name: len(game.tensor(after(game, 0, 1), 0))
+        for name in (None, "information_state", "observation")
+        for game in [OpenSpielGame("leduc_poker", observer=name)]
+    }
+    # The player and two cards are 2 + 6 + 6 numbers; then 2 x 4 x 2 of bets, or two of chips.
+    assert sizes == {None: 30, "information_state": 30, "observation": 16}
+    rounds = OpenSpielRounds("leduc_poker", observer="leduc_table")
+    assert rounds.reset(seed=0)[0]["player_0"]["observation"].shape == (11,)
+
+
+@pytest.mark.parametrize(
+    ("game", "observer", "message"),
+    [
+        ("tic_tac_toe", "leduc_table", "is of leduc_poker, found the game tic_tac_toe"),
+        ("tic_tac_toe", "x_ray", "unknown observer 'x_ray', expected one of information_state"),
+        ("connect_four", "information_state", "'connect_four' has no information state tensor"),
+    ],
+)
+def test_observers_fit_their_games(game: str, observer: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OpenSpielGame(game, observer=observer)

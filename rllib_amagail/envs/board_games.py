@@ -31,7 +31,8 @@ class BoardGame(TurnBasedEnv):
     Args:
         name: one of `BOARD_GAME_NAMES`.
         env_config: ``phi_is_action``, ``show_everyone`` and ``reward_absent`` of `TurnBasedEnv`;
-            the rest is the game's own. OpenSpiel's has ``game``, such as "leduc_poker".
+            the rest is the game's own. OpenSpiel's has ``game``, such as "leduc_poker", and may
+            have ``observer`` (`OpenSpielGame`).
 
     Raises:
         ImportError: the game's package is not installed.

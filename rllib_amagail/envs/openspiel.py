@@ -21,6 +21,7 @@ class OpenSpielRounds(MultiAgentEnv):
 
     Args:
         game: OpenSpiel's name, such as "leduc_poker".
+        observer: what players see; see `OpenSpielGame`.
         show_everyone: observe the players that wait, too.
 
     Attributes:
@@ -28,12 +29,14 @@ class OpenSpielRounds(MultiAgentEnv):
 
     Raises:
         ImportError: OpenSpiel is not installed.
-        ValueError: a game that OpenSpiel does not have, or without tensors.
+        ValueError: a game that OpenSpiel does not have, or without the observer's tensors.
     """
 
-    def __init__(self, game: str, *, show_everyone: bool = False) -> None:
+    def __init__(
+        self, game: str, *, observer: str | None = None, show_everyone: bool = False
+    ) -> None:
         super().__init__()
-        self.game = OpenSpielGame(game)
+        self.game = OpenSpielGame(game, observer=observer)
         self.show_everyone = show_everyone
         self.metadata = {"name": game}
         self.possible_agents = list(self.game.agents)

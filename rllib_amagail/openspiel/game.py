@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 
+from rllib_amagail.openspiel.observers import find_observer
 from rllib_amagail.spaces import MASK_KEY
 
 OBSERVATION_KEY = "observation"
@@ -15,16 +16,17 @@ OBSERVATION_KEY = "observation"
 class OpenSpielGame:
     """Names, spaces and observations of a game's players.
 
-    Agents are "player_0", "player_1" and so on. What one sees is a Dict of "observation", its
-    information state as a flat tensor where the game has one (else its observation tensor), and
-    "action_mask", its legal actions.
+    Agents are "player_0", "player_1" and so on. What one sees is a Dict of "observation", the
+    observer's flat tensor, and "action_mask", its legal actions.
 
     Args:
         name: OpenSpiel's, such as "leduc_poker", with its parameters if there are any:
             "goofspiel(num_cards=4)".
+        observer: one of `OBSERVERS`. None: information states, which hold all that the player
+            knows, where the game has tensors of them, else observations.
 
     Attributes:
-        name: as given.
+        name, observer: as given.
         rules: OpenSpiel's game.
         agents: the N players, in order.
         num_actions: n, the same for all players.
@@ -32,31 +34,20 @@ class OpenSpielGame:
 
     Raises:
         ImportError: OpenSpiel is not installed.
-        ValueError: a game that OpenSpiel does not have, or without tensors.
+        ValueError: a game that OpenSpiel does not have, or without the observer's tensors.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, observer: str | None = None) -> None:
         pyspiel = import_openspiel()
-        self.name = name
+        self.name, self.observer = name, observer
         try:
             self.rules = pyspiel.load_game(name)
         except pyspiel.SpielError as error:
             raise ValueError(f"OpenSpiel does not load the game {name!r}: {error}") from error
-        kind = self.rules.get_type()
-        self._tells_information = kind.provides_information_state_tensor
-        if not (self._tells_information or kind.provides_observation_tensor):
-            raise ValueError(
-                f"OpenSpiel's {name!r} has neither information nor observation tensors, expected "
-                "one of them for the policies to see"
-            )
-        shape = (
-            self.rules.information_state_tensor_shape()
-            if self._tells_information
-            else self.rules.observation_tensor_shape()
-        )
+        self._seen = find_observer(self.rules, observer)
         self.agents = tuple(f"player_{i}" for i in range(self.rules.num_players()))
         self.num_actions = int(self.rules.num_distinct_actions())
-        tensor = Box(-np.inf, np.inf, (int(np.prod(shape)),), np.float32)
+        tensor = Box(-np.inf, np.inf, (self._seen.size,), np.float32)
         seen = Dict({OBSERVATION_KEY: tensor, MASK_KEY: MultiBinary(self.num_actions)})
         self.observation_spaces = dict.fromkeys(self.agents, seen)
         self.action_spaces = dict.fromkeys(self.agents, Discrete(self.num_actions))
@@ -91,12 +82,7 @@ class OpenSpielGame:
 
     def tensor(self, state: Any, player: int) -> np.ndarray:
         """`[D]` float32 what a player sees."""
-        told = (
-            state.information_state_tensor(player)
-            if self._tells_information
-            else state.observation_tensor(player)
-        )
-        return np.array(told, np.float32)
+        return self._seen.tensor(state, player)
 
     def mask(self, state: Any, player: int) -> np.ndarray:
         """`[n]` bool, its legal actions; none while it does not move."""
