@@ -32,6 +32,7 @@ from board_games_settings import (
     STUDIES,
     BoardCell,
     GameStudy,
+    as_tuned,
     cells,
     tuned,
 )
@@ -76,9 +77,11 @@ def settings_of(cell: BoardCell, quick: bool = False) -> dict[str, Any]:
 
 def written(config: AMAGAILConfig) -> dict[str, Any]:
     """The fields of a config that are not the default's, as JSON."""
-    default = vars(AMAGAILConfig())
-    changed = {k: v for k, v in vars(config).items() if k not in default or default[k] != v}
-    hidden = ("demonstrations", "seed", "env_runner_cls")
+    default, present = (
+        {**vars(each), "policies": sorted(each.policies)} for each in (AMAGAILConfig(), config)
+    )
+    changed = {k: v for k, v in present.items() if k not in default or default[k] != v}
+    hidden = ("demonstrations", "seed", "env_runner_cls", "policy_mapping_fn")
     return {k: v if _is_json(v) else str(v) for k, v in changed.items() if k not in hidden}
 
 
@@ -103,25 +106,39 @@ def learn(
     method: str, cell: BoardCell, recorded: Demonstrations, quick: bool
 ) -> LearnedPolicy | None:
     """A method's policies; None for a method that is not run."""
+    if method in (CLONED, CLONED_PLAIN):
+        return cloned(method, cell, recorded)
     study, settings = STUDIES[cell.game], tuned(cell.game)
     config = settings.config.copy(copy_frozen=False).imitation(demonstrations=recorded)
     config.debugging(seed=cell.seed, log_level="ERROR")
-    if method in (CLONED, CLONED_PLAIN):
-        cloning = (
-            MultiAgentBCConfig()
-            .imitation(demonstrations=recorded, bc_steps=PLAIN_STEPS)
-            .rl_module(model_config=config.model_config)
-            .debugging(seed=cell.seed, log_level="ERROR")
-        )
-        if method == CLONED_PLAIN:
-            return trained(cloning, 1)
-        cloning.update_from_dict(dict(settings.cloning))
-        return best_clones(cloning, CLONING_ITERATIONS)
     changed = {ANCHORED: study.anchored, SCRATCH: study.scratch}[method]
     if changed is None:
         return None
     config.update_from_dict(dict(changed))
     return trained(config, iterations_of(cell, quick))
+
+
+def cloned(
+    method: str, cell: BoardCell, recorded: Demonstrations, changed: Mapping[str, Any] | None = None
+) -> LearnedPolicy:
+    """Policies of behaviour cloning, plain or the best variant, with fields changed."""
+    settings = tuned(cell.game)
+    config = (
+        MultiAgentBCConfig()
+        .imitation(demonstrations=recorded, bc_steps=PLAIN_STEPS)
+        .rl_module(model_config=settings.config.model_config)
+        .multi_agent(**sharing(settings.config))
+        .debugging(seed=cell.seed, log_level="ERROR")
+    )
+    if method == CLONED_PLAIN:
+        return trained(config, 1)
+    config.update_from_dict({**settings.cloning, **(changed or {})})
+    return best_clones(config, CLONING_ITERATIONS)
+
+
+def sharing(config: AMAGAILConfig) -> dict[str, Any]:
+    """Which agents share a policy, as arguments of RLlib's ``multi_agent``."""
+    return {"policies": config.policies, "policy_mapping_fn": config.policy_mapping_fn}
 
 
 def trained(config: AMAGAILConfig, iterations: int) -> LearnedPolicy:
@@ -156,7 +173,7 @@ def judged(
 
 def run(cell: BoardCell, quick: bool) -> Line:
     """All methods of a cell."""
-    game, study, playing = OpenSpielGame(cell.game), study_of(cell, quick), tuned(cell.game).playing
+    game, study, playing = as_tuned(cell.game), study_of(cell, quick), tuned(cell.game).playing
     how = {**tuned(cell.game).recording, "num_games": cell.demonstrations, "seed": cell.seed}
     recorded = record_expert(game, **how)
     opponents: dict[str, Player] = {

@@ -1,6 +1,6 @@
 """What was tried to make learned players of Leduc poker less exploitable, and what recordings tell.
 
-    python benchmarks/board_games_search.py                # what is missing; a quarter of an hour
+    python benchmarks/board_games_search.py                # what is missing; half an hour
     python benchmarks/board_games_search.py --report-only  # write board_games_search.md
 
 Seeds 100 to 103, apart from those of board_games.py. A run is a variant, a number of recorded games
@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from board_games import iterations_of, learn, settings_of, trained
-from board_games_settings import CLONED, BoardCell, tuned
+from board_games import cloned, settings_of, sharing, trained, written
+from board_games_settings import CLONED, CLONED_PLAIN, SCRATCH, BoardCell, as_tuned, tuned
 from machine import describe_machine
 from paper_results import JsonLines, Line, finished
 from paper_study import MISSING, markdown_table
 from rich.console import Console
 
+from rllib_amagail import AMAGAILConfig
 from rllib_amagail.local_ray import start_local_ray
 from rllib_amagail.openspiel.experts import record_expert
 from rllib_amagail.openspiel.exploitability import mean_exploitability
@@ -32,28 +33,73 @@ from rllib_amagail.openspiel.players import EquilibriumPlayer, LearnedPlayer, Pl
 
 BENCHMARKS = Path(__file__).parent
 GAME, SEEDS = "leduc_poker", (100, 101, 102, 103)
-KNOWN_GAMES = (20, 50, 200, 1000)  # of `bounds`
+KNOWN_GAMES = (5, 10, 20, 50, 200, 1000)  # of `bounds`
 _CALL = 1  # OpenSpiel's number of this action; it is always legal
-TUNED, ZERO_SUM = "AMAGAIL, tuned config", "rewards: logits, zero-sum"
-# Fields that AMAGAIL from scratch has otherwise than the tuned config.
-VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    TUNED: {},
-    "gradient penalty 10": {"gradient_penalty": 10.0},
-    "rewards: logits": {"reward_form": "airl"},
-    ZERO_SUM: {
-        "reward_form": "airl",
-        "discriminator_structure": "zero_sum",
-        "batch_mode": "complete_episodes",
-    },
-}
-# What is run, by the number of recorded games.
-RUNS = {50: (CLONED, *VARIANTS), 20: (CLONED, TUNED, ZERO_SUM)}
+TUNED = "AMAGAIL, tuned config"
+FIRST_ITERATIONS = 60
 console = Console()
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A way to learn Leduc poker.
+
+    Attributes:
+        changed: fields that are not the tuned config's, nor those of the first runs.
+        method: `SCRATCH`, or a kind of cloning.
+        first: players see information states, with the settings of the first runs. Else they see
+            Leduc's table, as in the tuned config.
+        shares: both seats have one policy, as in the tuned config.
+        iterations: of AMAGAIL; its step size falls until then. None: the tuned config's.
+    """
+
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    method: str = SCRATCH
+    first: bool = False
+    shares: bool = True
+    iterations: int | None = None
+
+
+def first(changed: Mapping[str, Any], method: str = SCRATCH) -> Variant:
+    """Of the first runs."""
+    return Variant(changed, method, first=True, shares=False, iterations=FIRST_ITERATIONS)
+
+
+VARIANTS = {
+    "BC": first({"entropy_coeff": 1.0}, CLONED),
+    TUNED: first({}),
+    "gradient penalty 10": first({"gradient_penalty": 10.0}),
+    "rewards: logits": first({"reward_form": "airl"}),
+    "rewards: logits, zero-sum": first(
+        {
+            "reward_form": "airl",
+            "discriminator_structure": "zero_sum",
+            "batch_mode": "complete_episodes",
+        },
+    ),
+    "discount 0": first({"gamma": 0.0}),
+    "table: BC": Variant(method=CLONED),
+    "table: BC, entropy .1": Variant({"entropy_coeff": 0.1}, CLONED),
+    "table: BC, entropy .3": Variant({"entropy_coeff": 0.3}, CLONED),
+    "table: BC, entropy 1": Variant({"entropy_coeff": 1.0}, CLONED),
+    "table: BC, a policy per seat": Variant(method=CLONED, shares=False),
+    "table: BC, plain": Variant(method=CLONED_PLAIN),
+    "table: AMAGAIL": Variant(),
+    "table: 60 iterations": Variant(iterations=60),
+    "table: a policy per seat, 60 iterations": Variant(shares=False, iterations=60),
+    "table: discount 1": Variant({"gamma": 1.0}),
+    "table: entropy .1": Variant({"entropy_coeff": 0.1}),
+    "table: gradient penalty 10": Variant({"gradient_penalty": 10.0}),
+}
+_FEW = ("BC", TUNED, "rewards: logits, zero-sum")
+_TABLE = tuple(name for name in VARIANTS if name.startswith("table"))
+# What is run, by the number of recorded games.
+RUNS = {50: tuple(VARIANTS), 20: (*_FEW, *_TABLE)}
+
+
+@dataclass(frozen=True)
 class SearchCell:
-    """A run: a variant, or `CLONED`; E recorded games; the seed of recording and training."""
+    """A run: a variant; E recorded games; the seed of recording and training."""
 
     variant: str
     demonstrations: int
@@ -103,16 +149,17 @@ class Caller:
 
 def run(cell: SearchCell) -> Line:
     """Exploitability of a run's last policies."""
-    game = OpenSpielGame(GAME)
+    variant = VARIANTS[cell.variant]
+    game = OpenSpielGame(GAME) if variant.first else as_tuned(GAME)
     recorded = record_expert(game, cell.demonstrations, seed=cell.seed)
-    if cell.variant == CLONED:
-        learned = learn(CLONED, cell.board_cell, recorded, quick=False)
-        assert learned is not None
+    if variant.method == SCRATCH:
+        config = base(variant).imitation(demonstrations=recorded)
+        config.debugging(seed=cell.seed, log_level="ERROR").update_from_dict(dict(variant.changed))
+        learned = trained(config, iterations_of(variant))
     else:
-        config = tuned(GAME).config.copy(copy_frozen=False).imitation(demonstrations=recorded)
-        config.debugging(seed=cell.seed, log_level="ERROR")
-        config.update_from_dict(dict(VARIANTS[cell.variant]))
-        learned = trained(config, iterations_of(cell.board_cell, quick=False))
+        changed = dict(variant.changed)
+        changed |= {} if variant.shares else sharing(AMAGAILConfig())
+        learned = cloned(variant.method, cell.board_cell, recorded, changed)
     player = LearnedPlayer(game, learned)
     line: Line = {**cell.to_dict(), "settings": described(cell)}
     line["exploitability"] = mean_exploitability(game, [player, player])
@@ -120,13 +167,34 @@ def run(cell: SearchCell) -> Line:
     return line
 
 
+def iterations_of(variant: Variant) -> int:
+    """Adversarial iterations."""
+    return variant.iterations or int(tuned(GAME).stop["training_iteration"])
+
+
+def base(variant: Variant) -> AMAGAILConfig:
+    """AMAGAIL's settings before those that the variant changes."""
+    config: AMAGAILConfig = tuned(GAME).config.copy(copy_frozen=False)
+    (_, begin), (_, end) = config.lr
+    config.lr = [[0, begin], [config.train_batch_size_per_learner * iterations_of(variant), end]]
+    if not variant.shares:
+        config.multi_agent(**sharing(AMAGAILConfig()))
+    if variant.first:
+        config.gamma, config.env_config = 1.0, {"game": GAME}
+    return config
+
+
 def described(cell: SearchCell) -> dict[str, Any]:
     """A run's present settings, as JSON."""
-    whole = settings_of(cell.board_cell)
-    if cell.variant == CLONED:
-        return {"cloning": whole["cloning"]}
-    names = ("amagail", "iterations")
-    return {name: whole[name] for name in names} | {"changed": dict(VARIANTS[cell.variant])}
+    variant, whole = VARIANTS[cell.variant], settings_of(cell.board_cell)
+    changed = dict(variant.changed)
+    if variant.method == SCRATCH:
+        iterations = iterations_of(variant)
+        return {"amagail": written(base(variant)), "iterations": iterations, "changed": changed}
+    cloning = {"cloning": {**whole["cloning"], **changed}}
+    if variant.first:
+        return cloning
+    return cloning | {"env_config": whole["amagail"]["env_config"], "shares": variant.shares}
 
 
 def recorded_keys(game: OpenSpielGame, count: int, seed: int) -> list[set[bytes]]:
@@ -137,21 +205,26 @@ def recorded_keys(game: OpenSpielGame, count: int, seed: int) -> list[set[bytes]
 
 def bounds() -> str:
     """Exploitability of players who know an equilibrium exactly, but only where games have been."""
-    game = OpenSpielGame(GAME)
-    equilibrium = EquilibriumPlayer(game)
-    others: dict[str, Player] = {"uniform": UniformPlayer(game), "always calls": Caller(game)}
-    recorded = {
-        count: [recorded_keys(game, count, seed) for seed in SEEDS] for count in KNOWN_GAMES
+    whole = [["what is recorded", "elsewhere", *(f"{n} games" for n in (0, *KNOWN_GAMES))]]
+    views = {
+        "information states": OpenSpielGame(GAME),
+        "the same, suits folded": OpenSpielGame(f"{GAME}(suit_isomorphism=True)"),
+        "Leduc's table": as_tuned(GAME),
     }
-    rows = [["where no recording has been", *(f"{n} games" for n in (0, *KNOWN_GAMES))]]
-    for title, other in others.items():
-        means = [mean_exploitability(game, [other, other])]
-        for keys_of_seeds in recorded.values():
-            players = [PartlyKnown(game, keys, equilibrium, other) for keys in keys_of_seeds]
-            runs = [mean_exploitability(game, [each, each]) for each in players]
-            means.append(float(np.mean(runs)))
-        rows.append([title, *(f"{mean:.2f}" for mean in means)])
-    return markdown_table(rows)
+    for view, game in views.items():
+        equilibrium = EquilibriumPlayer(game)
+        others: dict[str, Player] = {"uniform": UniformPlayer(game), "always calls": Caller(game)}
+        recorded = {
+            count: [recorded_keys(game, count, seed) for seed in SEEDS] for count in KNOWN_GAMES
+        }
+        for title, other in others.items():
+            means = [mean_exploitability(game, [other, other])]
+            for keys_of_seeds in recorded.values():
+                players = [PartlyKnown(game, keys, equilibrium, other) for keys in keys_of_seeds]
+                runs = [mean_exploitability(game, [each, each]) for each in players]
+                means.append(float(np.mean(runs)))
+            whole.append([view, title, *(f"{mean:.2f}" for mean in means)])
+    return markdown_table(whole)
 
 
 def table(lines: Mapping[SearchCell, Line]) -> str:
@@ -176,11 +249,13 @@ def page(lines: Mapping[SearchCell, Line], total: int) -> str:
     return f"""# {__doc__.splitlines()[0].rstrip(".")}
 
 Exploitability, OpenSpiel's, per player and game, of the last policies; of "BC" the best ones. All
-but BC from scratch. Conclusions: [docs/board_games.md](../docs/board_games.md).
+but BC from scratch. Players see information states, with a discount of 1 and {FIRST_ITERATIONS}
+iterations. In rows that begin with "table" they see Leduc's table, with the present tuned config
+but for what the row says. Conclusions: [docs/board_games.md](../docs/board_games.md).
 
 {table(lines)}
-Nothing was trained for this table: its players play an equilibrium in every information state of
-the recorded games, and as the row says elsewhere. Means over the same seeds.
+Nothing was trained for this table: its players play an equilibrium wherever the recorded games have
+been, and as the row says elsewhere. Means over the same seeds.
 
 {bounds()}
 {len(lines)} of {total} runs are there. Made by `python benchmarks/board_games_search.py`.

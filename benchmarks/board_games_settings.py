@@ -1,6 +1,7 @@
 """How every method of `board_games.py` is run. Declared before the runs of seeds 0 to 2.
 
-They were found on seeds 100 and 101 (docs/board_games.md says what was tried).
+They were found on seeds 100 and 101, those of Leduc poker on 100 to 103 (docs/board_games.md says
+what was tried).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from rllib_amagail.openspiel.game import OpenSpielGame
 
 TUNED_CONFIGS = Path(__file__).parent.parent / "tuned_configs"
 SEEDS = (0, 1, 2)
@@ -65,7 +68,7 @@ STUDIES = {
         scratch=None,
     ),
     "leduc_poker": GameStudy(
-        counts=(50, 20),
+        counts=(50, 20, 5),
         games=1000,
         exploited_seeds=SEEDS,
         anchored={"bc_steps": 100, "bc_anchor": 0.3, "value_only_iterations": 3},
@@ -92,6 +95,12 @@ def tuned(game: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def as_tuned(game: str) -> OpenSpielGame:
+    """The game with the observer of its tuned config, which all methods share."""
+    options = tuned(game).config.env_config
+    return OpenSpielGame(options["game"], observer=options.get("observer"))
 
 
 def cells(quick: bool = False) -> list[BoardCell]:

@@ -56,6 +56,10 @@ def clone(settings: ModuleType, recorded: Demonstrations, seed: int) -> LearnedP
         MultiAgentBCConfig()
         .imitation(demonstrations=recorded)
         .rl_module(model_config=settings.config.model_config)
+        .multi_agent(
+            policies=settings.config.policies,
+            policy_mapping_fn=settings.config.policy_mapping_fn,
+        )
         .debugging(seed=seed, log_level="ERROR")
     )
     config.update_from_dict(dict(settings.cloning))
@@ -121,7 +125,9 @@ def main(arguments: list[str] | None = None) -> dict[tuple[str, str], Match]:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", type=Path, help="write the demonstrations here, and stop")
     chosen = parser.parse_args(arguments)
-    settings, game = tuned(chosen.game), OpenSpielGame(chosen.game)
+    settings = tuned(chosen.game)
+    observer = settings.config.env_config.get("observer")
+    game = OpenSpielGame(chosen.game, observer=observer)
     how = dict(settings.recording)
     if chosen.demonstrations:
         how["num_games"] = chosen.demonstrations
