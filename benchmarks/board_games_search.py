@@ -79,17 +79,12 @@ VARIANTS = {
     ),
     "discount 0": first({"gamma": 0.0}),
     "table: BC": Variant(method=CLONED),
-    "table: BC, entropy .1": Variant({"entropy_coeff": 0.1}, CLONED),
     "table: BC, entropy .3": Variant({"entropy_coeff": 0.3}, CLONED),
-    "table: BC, entropy 1": Variant({"entropy_coeff": 1.0}, CLONED),
-    "table: BC, a policy per seat": Variant(method=CLONED, shares=False),
     "table: BC, plain": Variant(method=CLONED_PLAIN),
     "table: AMAGAIL": Variant(),
     "table: 60 iterations": Variant(iterations=60),
     "table: a policy per seat, 60 iterations": Variant(shares=False, iterations=60),
     "table: discount 1": Variant({"gamma": 1.0}),
-    "table: entropy .1": Variant({"entropy_coeff": 0.1}),
-    "table: gradient penalty 10": Variant({"gradient_penalty": 10.0}),
 }
 _FEW = ("BC", TUNED, "rewards: logits, zero-sum")
 _TABLE = tuple(name for name in VARIANTS if name.startswith("table"))
