@@ -61,7 +61,7 @@ class GameStudy:
 
 STUDIES = {
     "tic_tac_toe": GameStudy(
-        counts=(4000,),
+        counts=(8000, 4000),
         games=1000,
         exploited_seeds=SEEDS[:1],  # of 295,000 information states
         anchored={},
