@@ -27,6 +27,7 @@ SMALL: dict[str, Any] = {
     "minibatch_size": 50,
     "model_config": {"fcnet_hiddens": [16]},
 }
+ROOT = Path(__file__).parent.parent
 FAILING = f"""
 from rllib_amagail import AMAGAILConfig, TurnBasedEnv
 from rllib_amagail.games.pettingzoo import ParallelGame
@@ -189,6 +190,14 @@ def test_the_plan_keeps_grids_and_completes_the_rest() -> None:
     model = plan.param_space["_model_config"]
     assert (model["fcnet_hiddens"], model["fcnet_activation"]) == ([16], "tanh")
     assert plan.resources["CPU"] == 3  # the driver and two runners
+
+
+def test_a_tuned_config_finds_the_recording_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if its file is named by a relative path: trials run in a folder of their own."""
+    monkeypatch.chdir(ROOT)
+    (experiment,) = load_experiments("tuned_configs/openspiel_leduc_poker.py")
+    recording = ROOT / "tuned_configs" / "demonstrations" / "leduc_poker.parquet"
+    assert make_plan(experiment).param_space["demonstrations"] == str(recording)
 
 
 def test_resources_per_trial_reserve_more_but_never_less() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,7 @@ def make_plan(experiment: Experiment) -> Plan:
     settings = _settings(experiment, base, needs_env=not issubclass(algorithm, MultiAgentBC))
     if experiment.base is not None:
         settings = {**base.to_dict(), **settings}
+    settings = _found_by_trials(settings)
     needs = [_check(algorithm, variant) for variant in variants(settings)]
     if experiment.resources_per_trial:
         settings |= _reservation(experiment, algorithm, next(iter(variants(settings))))
@@ -129,12 +131,18 @@ def _settings(experiment: Experiment, base: AlgorithmConfig, *, needs_env: bool)
         settings["_model_config"] = map_values(
             lambda model_config: {**known, **model_config}, settings.pop("model_config")
         )
-    if "demonstrations" in settings:  # trials may run in another folder
-        settings["demonstrations"] = map_values(
-            lambda path: absolute(path) if isinstance(path, str) else path,
-            settings["demonstrations"],
-        )
     return settings
+
+
+def _found_by_trials(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with absolute paths: trials run in folders of their own."""
+    if "demonstrations" not in settings:
+        return settings
+    given = map_values(
+        lambda path: absolute(os.fspath(path)) if isinstance(path, str | os.PathLike) else path,
+        settings["demonstrations"],
+    )
+    return settings | {"demonstrations": given}
 
 
 def _check(algorithm: type[Algorithm], settings: dict[str, Any]) -> dict[str, float]:
