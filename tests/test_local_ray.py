@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,18 @@ def test_a_session_that_runs_is_kept(ray_session: None) -> None:
     before = ray.get_runtime_context().gcs_address
     start_local_ray(num_cpus=1)
     assert ray.get_runtime_context().gcs_address == before
+
+
+def test_another_process_can_join_it(ray_session: None) -> None:
+    program = (
+        "import ray, sys; from rllib_amagail.local_ray import join_ray; join_ray(sys.argv[1]); "
+        "print(len(ray.nodes()))"
+    )
+    address = ray.get_runtime_context().gcs_address
+    told = subprocess.run(
+        [sys.executable, "-c", program, address], capture_output=True, text=True, timeout=60
+    )
+    assert told.stdout.split()[-1:] == ["1"], told.stderr
 
 
 def test_the_environment_is_as_before(ray_session: None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from rllib_amagail.cli.errors import CommandError, one_line
-from rllib_amagail.local_ray import start_local_ray
+from rllib_amagail.local_ray import join_ray, start_local_ray
 
 # Ray reports a failed trial as a traceback and warns on every run; `train` says in one line what
 # matters. The levels are for no -v, -v and -vv.
@@ -59,7 +59,7 @@ def ray_session(
             "logging_level": logging.WARNING if verbosity else logging.ERROR,
         }
         if address:
-            ray.init(address=address, **options)
+            join_ray(address, **options)
         else:
             start_local_ray(**options)
     except Exception as error:
